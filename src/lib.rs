@@ -1,0 +1,45 @@
+//! Pick the cheapest capable LLM in the client, before the API call is made.
+//!
+//! A [`Query`] comes in; a small trained predictor and past outcomes of similar queries estimate,
+//! for every [`Model`] of a [`Catalog`], the chance that it answers well and what the answer will
+//! cost; the [`Router`] takes the cheapest choice that keeps mean quality on its target and returns
+//! a [`Decision`] with its reasons and ordered fallbacks. The design is ECCOS / OmniRouter
+//! (arXiv 2502.20576).
+//!
+//! The core reads no clock, no file and no network: bytes and moments come in, values go out.
+
+#![cfg(feature = "router")]
+
+// The domain: plain data and its validation.
+mod artifact;
+mod catalog;
+mod error;
+mod estimate;
+mod money;
+mod query;
+
+// The parts, which know the domain but not each other.
+pub mod optimize;
+mod predict;
+pub mod retrieve;
+
+// Put together.
+mod router;
+
+pub use artifact::{
+    ARTIFACT_FORMAT, Artifacts, FileEntry, Manifest, Parameters, Prior, QuerySd, RecordedModel, Reference,
+    ReferenceQuery, RetrievalParameters, TokenWeights,
+};
+pub use catalog::{
+    Ability, CATALOG_FORMAT, Catalog, CatalogChange, CatalogDiff, Finding, Imported, Length, Limit, Model, Source,
+    check, diff, from_dataset, from_litellm,
+};
+pub use error::{Error, Result};
+pub use estimate::{Estimate, Estimates, Interval};
+pub use money::{Change, Day, Hours, Moment, PriceList, Rates, Tier, TimeOfDay};
+pub use predict::{Description, Predictor};
+pub use query::{Content, Message, Needs, Part, Query, TextCounts, replace_lone_surrogates};
+pub use router::{
+    Alternative, Baseline, Code, Constant, DEFAULT_RELATIVE_QUALITY, Decision, Excluded, Exclusion, ResponseFormat,
+    RouteRequest, Router, Target, ToolDefinition, Versions,
+};

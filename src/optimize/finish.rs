@@ -1,0 +1,275 @@
+//! From the optimum of the relaxation to the best whole plan.
+//!
+//! At the dual optimum a plan is worse than the bound by exactly its reduced costs, its surplus and
+//! its unused priced slots (the identity in `optimize`). So a plan better than the incumbent differs
+//! from the anchor, a transport optimum at these prices whose reduced costs are all 0, by a set of
+//! moves (query, other model) whose reduced costs sum to less than the gap G. Few pairs qualify:
+//! this is a search over subsets of them, fewest moves first (singles, pairs, …), where a model
+//! pushed over its limit must next shed a query. G shrinks with every better plan. When no subset
+//! was left out, the incumbent is optimal; when the work limit ends the search first, it is the
+//! best of all plans within so many moves.
+
+use super::OPTIMALITY;
+use super::batch::{Column, Coupled};
+
+/// Subsets are searched up to this many moves.
+const MAX_MOVES: u32 = 40;
+/// Candidate moves kept, those of least reduced cost.
+const MAX_CANDIDATES: usize = 6000;
+/// Candidates looked at before the search gives up on a proof: 10 to 30 ms.
+const WORK: u64 = 3_000_000;
+/// Times the search moves its anchor to the best plan found, when it could not finish.
+const ANCHORS: u32 = 8;
+
+/// Prices and what they prove.
+pub(super) struct Dual<'a> {
+    /// `c − (λ + ν)·p` per pair (or its mirror image), model-major.
+    pub matrix: &'a [f64],
+    /// μ per model.
+    pub price: &'a [f64],
+    /// The bound they prove on the objective.
+    pub bound: f64,
+}
+
+/// The best plan found, and whether the search proves that there is no better one (by more than
+/// the tolerance for optimality).
+pub(super) struct Finished {
+    pub best: Option<Column>,
+    pub proven: bool,
+}
+
+/// Searches around `anchor`, a transport optimum at `dual`, for a plan better than `incumbent`.
+pub(super) fn finish(
+    coupled: &Coupled,
+    limits: &[u64],
+    dual: &Dual,
+    anchor: &Column,
+    incumbent: Option<Column>,
+) -> Finished {
+    let mut search = Search::new(coupled, limits, dual, anchor, incumbent);
+    let proven = search.deepen(WORK, MAX_MOVES);
+    let mut best = search.best;
+    if !proven {
+        for _ in 0..ANCHORS {
+            let Some(from) = best.clone() else { break };
+            let mut search = Search::new(coupled, limits, dual, &from, best.clone());
+            search.deepen(WORK / 4, 3);
+            let improved = search.best.as_ref().is_some_and(|plan| plan.a < from.a);
+            best = search.best;
+            if !improved {
+                break;
+            }
+        }
+    }
+    Finished { best, proven }
+}
+
+/// One query to another model.
+struct Candidate {
+    i: u32,
+    from: u32,
+    to: u32,
+    /// Reduced cost of the new pair.
+    rc: f64,
+    /// Change of the objective.
+    da: f64,
+}
+
+struct Search<'a> {
+    coupled: &'a Coupled<'a>,
+    bound: f64,
+    anchor: &'a Column,
+    /// Sorted by (reduced cost, model, query).
+    candidates: Vec<Candidate>,
+    /// Change of each coupling row per candidate, row-minor.
+    dw: Vec<f64>,
+    /// All candidates, then those leaving each model; each list in the order of `candidates`.
+    lists: Vec<Vec<u32>>,
+    /// Some candidates were dropped, so nothing can be proven.
+    truncated: bool,
+    // The node of the search tree.
+    room: Vec<i64>,
+    over: i64,
+    a: f64,
+    surplus: Vec<f64>,
+    chosen: Vec<u32>,
+    moved: Vec<bool>,
+    excluded: Vec<bool>,
+    // The search as a whole.
+    best: Option<Column>,
+    /// Sums of reduced costs from here on cannot lead to a better plan.
+    gap: f64,
+    work: u64,
+    /// A branch was left out for want of moves.
+    cut: bool,
+}
+
+impl<'a> Search<'a> {
+    fn new(
+        coupled: &'a Coupled<'a>,
+        limits: &[u64],
+        dual: &Dual,
+        anchor: &'a Column,
+        incumbent: Option<Column>,
+    ) -> Self {
+        let m = limits.len();
+        let mut room: Vec<i64> = limits.iter().map(|&l| l as i64).collect();
+        for &j in &anchor.x {
+            room[j as usize] -= 1;
+        }
+        let mut search = Search {
+            coupled,
+            bound: dual.bound,
+            anchor,
+            candidates: Vec::new(),
+            dw: Vec::new(),
+            lists: vec![Vec::new(); m + 1],
+            truncated: false,
+            over: room.iter().map(|&r| (-r).max(0)).sum(),
+            room,
+            a: anchor.a,
+            surplus: coupled.rows.iter().zip(&anchor.w).map(|(row, w)| w - row.need).collect(),
+            chosen: Vec::new(),
+            moved: vec![false; anchor.x.len()],
+            excluded: Vec::new(),
+            best: incumbent,
+            gap: f64::INFINITY,
+            work: 0,
+            cut: false,
+        };
+        search.update_gap();
+        search.collect(dual, m);
+        search
+    }
+
+    /// A plan must beat the incumbent by a tenth of the tolerance for optimality to matter.
+    fn update_gap(&mut self) {
+        if let Some(best) = &self.best {
+            self.gap = best.a - self.bound - 0.1 * OPTIMALITY * best.a.abs();
+        }
+    }
+
+    fn collect(&mut self, dual: &Dual, m: usize) {
+        let n = self.anchor.x.len();
+        for (i, &from) in self.anchor.x.iter().enumerate() {
+            let value = |j: usize| dual.matrix[j * n + i] + dual.price[j];
+            let least = (0..m).map(value).fold(f64::INFINITY, f64::min);
+            for to in (0..m).filter(|&to| to != from as usize) {
+                let rc = value(to) - least;
+                if rc < self.gap {
+                    let da = self.coupled.objective(i, to) - self.coupled.objective(i, from as usize);
+                    self.candidates.push(Candidate { i: i as u32, from, to: to as u32, rc, da });
+                }
+            }
+        }
+        self.candidates.sort_unstable_by(|a, b| a.rc.total_cmp(&b.rc).then((a.to, a.i).cmp(&(b.to, b.i))));
+        self.truncated = self.candidates.len() > MAX_CANDIDATES;
+        self.candidates.truncate(MAX_CANDIDATES);
+        for (at, c) in self.candidates.iter().enumerate() {
+            self.lists[0].push(at as u32);
+            self.lists[1 + c.from as usize].push(at as u32);
+            for row in &self.coupled.rows {
+                let weight = |j: u32| self.coupled.weight(row, c.i as usize, j as usize);
+                self.dw.push(weight(c.to) - weight(c.from));
+            }
+        }
+        self.excluded = vec![false; self.candidates.len()];
+    }
+
+    /// Subsets of 1, 2, … moves until none is left out (true) or the work is used up.
+    fn deepen(&mut self, work: u64, moves: u32) -> bool {
+        self.work = work;
+        for depth in 1..=moves {
+            self.cut = false;
+            self.descend(0.0, depth);
+            if self.work == 0 {
+                return false;
+            }
+            if !self.cut {
+                return !self.truncated && self.best.is_some();
+            }
+        }
+        false
+    }
+
+    fn descend(&mut self, rc: f64, left: u32) {
+        if self.over == 0 {
+            self.consider();
+        }
+        if self.over > left as i64 || left == 0 {
+            self.cut |= self.over > 0 || self.extends(rc);
+            return;
+        }
+        let source = self.room.iter().position(|&room| room < 0);
+        let list = source.map_or(0, |j| j + 1);
+        let mut branched = Vec::new();
+        for at in 0..self.lists[list].len() {
+            let c = self.lists[list][at] as usize;
+            let (i, cost) = (self.candidates[c].i as usize, self.candidates[c].rc);
+            if rc + cost >= self.gap || self.work == 0 {
+                break;
+            }
+            self.work -= 1;
+            if self.excluded[c] || self.moved[i] {
+                continue;
+            }
+            self.apply(c, 1);
+            self.descend(rc + cost, left - 1);
+            self.apply(c, -1);
+            // What follows does without this move: every subset is met once.
+            self.excluded[c] = true;
+            branched.push(c);
+        }
+        for c in branched {
+            self.excluded[c] = false;
+        }
+    }
+
+    /// Whether one more move could still beat the incumbent.
+    fn extends(&self, rc: f64) -> bool {
+        let within = self.candidates.iter().enumerate().take_while(|(_, c)| rc + c.rc < self.gap);
+        within.take(64).any(|(at, c)| at == 63 || !(self.excluded[at] || self.moved[c.i as usize]))
+    }
+
+    fn apply(&mut self, c: usize, sign: i64) {
+        let move_ = &self.candidates[c];
+        let (from, to) = if sign > 0 { (move_.from, move_.to) } else { (move_.to, move_.from) };
+        let (from, to) = (from as usize, to as usize);
+        self.over -= (self.room[from] < 0) as i64;
+        self.room[from] += 1;
+        self.room[to] -= 1;
+        self.over += (self.room[to] < 0) as i64;
+        self.a += sign as f64 * move_.da;
+        let k = self.surplus.len();
+        for (surplus, dw) in self.surplus.iter_mut().zip(&self.dw[c * k..]) {
+            *surplus += sign as f64 * dw;
+        }
+        self.moved[move_.i as usize] = sign > 0;
+        if sign > 0 {
+            self.chosen.push(c as u32);
+        } else {
+            self.chosen.pop();
+        }
+    }
+
+    /// Takes the current node as incumbent if it is feasible and better, recomputed without drift.
+    fn consider(&mut self) {
+        // Sums that drifted by rounding are let through here and judged exactly below.
+        let slack = 1e-9 * self.moved.len() as f64;
+        let near = |(surplus, row): (&f64, &super::batch::Row)| *surplus >= -slack.min(1e-9 * row.need.abs());
+        let better = self.best.as_ref().is_none_or(|best| self.a < best.a - 1e-13 * best.a.abs());
+        if !better || !self.surplus.iter().zip(&self.coupled.rows).all(near) {
+            return;
+        }
+        let mut x = self.anchor.x.clone();
+        for &c in &self.chosen {
+            let c = &self.candidates[c as usize];
+            x[c.i as usize] = c.to;
+        }
+        let column = self.coupled.column(x);
+        if self.coupled.feasible(&column) && self.best.as_ref().is_none_or(|best| column.a < best.a) {
+            self.best = Some(column);
+            self.update_gap();
+        }
+    }
+}

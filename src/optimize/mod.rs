@@ -1,0 +1,320 @@
+//! Which model should answer which query of a batch, so that the whole is cheapest?
+//!
+//! # The problem
+//!
+//! N queries i, M models j (5 to 20). Choosing j for i costs `c_ij` USD and answers well with
+//! chance `p_ij`; x_ij = 1 where j is chosen. Every query gets exactly one model:
+//!
+//! ```text
+//! min  Σ c_ij x_ij                     total cost
+//! s.t. Σ_j x_ij = 1                    one model per query; pairs with c_ij = +inf are forbidden
+//!      Σ_i x_ij ≤ L_j                  workload:      price μ_j ≥ 0, USD per slot
+//!      Σ p_ij x_ij ≥ α N               mean quality:  price λ ≥ 0,   USD per unit of quality
+//!      Σ_{i∈g} p_ij x_ij ≥ α_g |g|     group floors:  price ν_g ≥ 0, likewise
+//! ```
+//!
+//! or its mirror image: the most quality with total cost ≤ B ([`Problem::budget_usd`] alone).
+//!
+//! # How it is solved
+//!
+//! Without the last two rows this is a transportation problem, a min-cost flow whose linear
+//! relaxation has an integral optimum; `transport` solves it exactly by successive shortest paths
+//! on a graph contracted to M nodes, O(E·M² + (N + E)·M log N) for E misplaced queries. The other
+//! rows couple the queries through one multiplier each: `batch` maximises the Lagrangian dual
+//! (tangent intersection for one multiplier, Dantzig–Wolfe for several), which ends at the exact
+//! optimum of the linear relaxation; `finish` then closes what integrality leaves open, by search
+//! among the few pairs whose reduced cost is below the gap. `price` is the case without limits.
+//!
+//! # The certificate
+//!
+//! With reduced costs `r_ij = c_ij − (λ + ν_g(i))·p_ij + μ_j − min_k(…)` ≥ 0, every plan obeys
+//!
+//! ```text
+//! cost − dual = Σ r_ij x_ij + λ·(quality surplus) + Σ ν_g·(surplus of g) + Σ μ_j·(unused slots of j)
+//! ```
+//!
+//! where `dual = Σ_i min_j(c_ij − (λ + ν)·p_ij + μ_j) − Σ μ_j L_j + λ α N + Σ ν_g α_g |g|`. Every
+//! term on the right is ≥ 0, so `dual` is a lower bound for **any** prices ≥ 0: the reported
+//! [`Plan::bound`] needs no trust in the search that found them. A pair with `r_ij` above the gap
+//! is in no better plan, which is what `finish` prunes by.
+//!
+//! # Numbers
+//!
+//! Costs stay f64 and unscaled: the method only compares and adds. A mean quality may fall short
+//! of its target by 1e-12 and a total cost exceed the budget by 1e-12 of it (rounding of the sums;
+//! both sums are compensated). Ties are broken by (reduced cost, model, query), so runs repeat.
+//! Matrices are model-major: pair (i, j) stands at `j·N + i`.
+//!
+//! # Sources
+//!
+//! ECCOS / `OmniRouter` (arXiv 2502.20576) states the problem. Successive shortest paths with
+//! potentials: Ahuja, Magnanti, Orlin, *Network Flows*, ch. 9; contraction to the M nodes: Tokuyama,
+//! Nakano, *Efficient algorithms for the Hitchcock transportation problem* (1995). Dantzig, Wolfe,
+//! *Decomposition principle for linear programs* (1960).
+
+mod batch;
+mod finish;
+mod master;
+pub mod price;
+mod transport;
+
+pub use price::{PricePoint, frontier, price_of_quality, price_on};
+
+use crate::error::{Error, Result};
+use price::Sum;
+
+/// The largest cost of one pair: sums of any number of them stay finite.
+const MAX_COST_USD: f64 = 1e12;
+/// Mean quality may miss its target, and cost its budget (relatively), by this much.
+const FEASIBILITY: f64 = 1e-12;
+/// A plan is called optimal when its cost is within this fraction of a proven bound.
+const OPTIMALITY: f64 = 1e-9;
+
+/// A batch to plan. Build it with [`Problem::new`] and set the constraints that apply; with none,
+/// every query gets its cheapest model.
+#[derive(Debug, Clone, Copy)]
+pub struct Problem<'a> {
+    /// N, the number of queries.
+    pub queries: usize,
+    /// M, the number of models.
+    pub models: usize,
+    /// `c`, USD per pair, model-major; finite, 0 to 1e12, or +inf for a forbidden pair.
+    pub cost: &'a [f64],
+    /// `p`, the chance of a good answer per pair, model-major, 0 to 1 (also where forbidden, though
+    /// it then has no effect).
+    pub quality: &'a [f64],
+    /// α: the least mean quality, 0 to 1. Default: none.
+    pub quality_target: Option<f64>,
+    /// B: the most the batch may cost, USD, finite and >= 0. With [`Problem::quality_target`] the
+    /// plan minimises cost and must stay within both; alone it maximises quality. Default: none.
+    pub budget_usd: Option<f64>,
+    /// L: the most queries per model, one entry per model; `u64::MAX` is unlimited. Default: none.
+    pub limits: Option<&'a [u64]>,
+    /// Floors on the mean quality of groups of queries. Default: none.
+    pub groups: Option<Groups<'a>>,
+}
+
+/// Floors on the mean quality of groups of queries (fairness between user groups, or tenants).
+#[derive(Debug, Clone, Copy)]
+pub struct Groups<'a> {
+    /// The group of each query, an index into `floors`.
+    pub of_query: &'a [u32],
+    /// `α_g`: the least mean quality of each group, 0 to 1 (0: no floor). An empty group meets any.
+    pub floors: &'a [f64],
+}
+
+/// What is known about a [`Plan`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Status {
+    /// No plan is better by more than 1e-9 of its objective: the bound proves it.
+    Optimal,
+    /// The plan meets every constraint; [`Plan::gap`] says how far from optimal it may be.
+    Feasible,
+    /// There is no plan; [`Plan::infeasible`] says why.
+    Infeasible,
+}
+
+/// Shadow prices: what one unit more of a requirement costs, at the optimum of the relaxation.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct Duals {
+    /// USD per 0.01 of mean quality: `0.01·N·λ`. Under a budget alone it is what the last 0.01
+    /// cost; 0 when the budget does not bind.
+    pub quality: f64,
+    /// USD that one more slot saves, per model (`μ_j`); 0 without limits. Under a budget alone: the
+    /// dollars that would buy as much quality as the slot does, 0 when the budget does not bind.
+    pub workloads: Vec<f64>,
+    /// USD per 0.01 of the group's mean quality: `0.01·|g|·ν_g`, per group; empty without groups.
+    pub groups: Vec<f64>,
+}
+
+/// Why there is no plan.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Infeasible {
+    /// Stable code:
+    /// `no_candidate` (a query may use no model), `workload_total` (fewer slots than queries),
+    /// `workload_hall` (the queries confined to some models outnumber their slots),
+    /// `quality_unreachable`, `budget_too_small`, `floors_unreachable`.
+    pub code: &'static str,
+    /// The same in words, with the numbers that prove it.
+    pub reason: String,
+    /// The largest feasible value of what was asked for: queries that can be served
+    /// (`no_candidate`, `workload_*`), mean quality (`quality_unreachable`; `budget_too_small` with a
+    /// quality target), the fraction of every floor that can be met at once (`floors_unreachable`).
+    /// For `budget_too_small` with no target it is the smallest cost there is, in USD.
+    pub largest: f64,
+    /// Whether the reason is proven. False only where the relaxation is feasible and yet no plan
+    /// was found (group floors, or a target and a budget that meet within rounding to whole
+    /// queries).
+    pub proven: bool,
+}
+
+/// The answer to a [`Problem`], verified against every constraint before it is returned.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Plan {
+    /// Whether there is a plan, and whether it is proven optimal.
+    pub status: Status,
+    /// The model of each query; empty when infeasible.
+    pub assignment: Vec<u32>,
+    /// Total cost, USD; 0 when infeasible.
+    pub cost_usd: f64,
+    /// Mean quality; 0 when infeasible or without queries.
+    pub quality: f64,
+    /// The proven bound: no plan costs less (USD), or, under a budget alone, none has a higher mean
+    /// quality. 0 when infeasible.
+    pub bound: f64,
+    /// `(cost − bound) / bound`, or `(bound − quality) / bound` under a budget alone; ≥ 0.
+    pub gap: f64,
+    /// Shadow prices.
+    pub duals: Duals,
+    /// Why there is no plan; `None` when there is one.
+    pub infeasible: Option<Infeasible>,
+}
+
+impl<'a> Problem<'a> {
+    /// N queries and M models with costs and qualities, nothing constrained yet.
+    pub fn new(queries: usize, models: usize, cost: &'a [f64], quality: &'a [f64]) -> Self {
+        Problem { queries, models, cost, quality, quality_target: None, budget_usd: None, limits: None, groups: None }
+    }
+
+    /// Refuses what cannot be represented, naming the place.
+    fn check(&self) -> Result<()> {
+        let (n, m) = (self.queries, self.models);
+        let size = pairs(n, m)?;
+        same_length("cost", self.cost.len(), size)?;
+        same_length("quality", self.quality.len(), size)?;
+        check_pairs(self.cost, self.quality, n, MAX_COST_USD)?;
+        if let Some(target) = self.quality_target {
+            unit("quality target", target)?;
+        }
+        if let Some(budget) = self.budget_usd
+            && !(budget.is_finite() && budget >= 0.0)
+        {
+            return Err(number("budget", budget, "a finite number of USD >= 0"));
+        }
+        if let Some(limits) = self.limits {
+            same_length("limits", limits.len(), m)?;
+        }
+        if let Some(groups) = self.groups {
+            same_length("groups", groups.of_query.len(), n)?;
+            for (g, &floor) in groups.floors.iter().enumerate() {
+                unit(&format!("floor of group {g}"), floor)?;
+            }
+            let count = groups.floors.len();
+            if let Some(i) = groups.of_query.iter().position(|&g| g as usize >= count) {
+                let what = format!("query {i} is in group {}, there are {count} floors", groups.of_query[i]);
+                return Err(Error::Problem { what });
+            }
+        }
+        Ok(())
+    }
+
+    /// Total cost and summed quality of an assignment.
+    fn totals(&self, assignment: &[u32]) -> (f64, f64) {
+        let at = |(i, &j): (usize, &u32)| j as usize * self.queries + i;
+        let cost: Sum = assignment.iter().enumerate().map(|pair| self.cost[at(pair)]).collect();
+        let quality: Sum = assignment.iter().enumerate().map(|pair| self.quality[at(pair)]).collect();
+        (cost.value(), quality.value())
+    }
+
+    /// The summed quality the whole batch must reach.
+    fn needed_quality(&self, target: f64) -> f64 {
+        (target - FEASIBILITY) * self.queries as f64
+    }
+
+    /// The first constraint that an assignment breaks, in words.
+    fn broken(&self, assignment: &[u32]) -> Option<String> {
+        let (n, m) = (self.queries, self.models);
+        if assignment.len() != n {
+            return Some(format!("{} of {n} queries have a model", assignment.len()));
+        }
+        let mut load = vec![0u64; m];
+        for (i, &j) in assignment.iter().enumerate() {
+            match self.cost.get(j as usize * n + i) {
+                Some(c) if (j as usize) < m && c.is_finite() => load[j as usize] += 1,
+                _ => return Some(format!("query {i} may not use model {j}")),
+            }
+        }
+        if let Some(limits) = self.limits
+            && let Some(j) = (0..m).find(|&j| load[j] > limits[j])
+        {
+            return Some(format!("model {j} has {} queries, limit {}", load[j], limits[j]));
+        }
+        let (cost, quality) = self.totals(assignment);
+        if let Some(target) = self.quality_target
+            && quality < self.needed_quality(target)
+        {
+            return Some(format!("mean quality {} is below {target}", quality / n as f64));
+        }
+        if let Some(budget) = self.budget_usd
+            && cost > budget * (1.0 + FEASIBILITY)
+        {
+            return Some(format!("cost {cost} exceeds the budget {budget}"));
+        }
+        let groups = self.groups?;
+        let mut sums = vec![(Sum::default(), 0usize); groups.floors.len()];
+        for (i, &j) in assignment.iter().enumerate() {
+            let group = &mut sums[groups.of_query[i] as usize];
+            group.0.add(self.quality[j as usize * n + i]);
+            group.1 += 1;
+        }
+        let short = |g: &usize| sums[*g].0.value() < (groups.floors[*g] - FEASIBILITY) * sums[*g].1 as f64;
+        (0..sums.len()).find(short).map(|g| format!("group {g} is below its floor {}", groups.floors[g]))
+    }
+}
+
+/// Solves a batch exactly: a plan with a proven bound, or a proof that there is none.
+///
+/// ```
+/// use pennyroute::optimize::{Problem, Status, solve};
+///
+/// // Two queries; model 0 is cheap and right half the time, model 1 dear and nearly always.
+/// let (cost, quality) = ([0.001, 0.001, 0.02, 0.03], [0.5, 0.5, 0.9, 0.9]);
+/// let plan = solve(&Problem { quality_target: Some(0.7), ..Problem::new(2, 2, &cost, &quality) })?;
+/// assert_eq!(plan.status, Status::Optimal);
+/// assert_eq!(plan.assignment, [1, 0]); // the dear model where it is less dear
+/// # Ok::<(), pennyroute::Error>(())
+/// ```
+pub fn solve(problem: &Problem) -> Result<Plan> {
+    problem.check()?;
+    let plan = batch::solve(problem);
+    if plan.status == Status::Infeasible {
+        return Ok(plan);
+    }
+    match problem.broken(&plan.assignment) {
+        None => Ok(plan),
+        Some(what) => Err(Error::Internal { what: format!("a plan failed its verification: {what}") }),
+    }
+}
+
+/// N·M, refused where it or an index would not fit.
+fn pairs(n: usize, m: usize) -> Result<usize> {
+    let size = n.checked_mul(m).filter(|_| u32::try_from(n).is_ok() && u32::try_from(m).is_ok());
+    size.ok_or_else(|| Error::Problem { what: format!("{n} queries × {m} models are too many") })
+}
+
+fn same_length(name: &str, found: usize, needed: usize) -> Result<()> {
+    if found == needed {
+        return Ok(());
+    }
+    Err(Error::Problem { what: format!("{name} has {found} entries where {needed} are needed") })
+}
+
+/// Costs must be in [0, `max`] or +inf, qualities in [0, 1].
+fn check_pairs(cost: &[f64], quality: &[f64], n: usize, max: f64) -> Result<()> {
+    let place = |name: &str, at: usize| format!("{name} of query {} on model {}", at % n, at / n);
+    if let Some(at) = cost.iter().position(|&c| !((0.0..=max).contains(&c) || c == f64::INFINITY)) {
+        return Err(number(&place("cost", at), cost[at], "a number of USD from 0 to 1e12, or +inf where forbidden"));
+    }
+    if let Some(at) = quality.iter().position(|p| !(0.0..=1.0).contains(p)) {
+        return Err(number(&place("quality", at), quality[at], "a number from 0 to 1"));
+    }
+    Ok(())
+}
+
+fn unit(place: &str, value: f64) -> Result<()> {
+    if (0.0..=1.0).contains(&value) { Ok(()) } else { Err(number(place, value, "a number from 0 to 1")) }
+}
+
+fn number(place: &str, value: f64, expected: &'static str) -> Error {
+    Error::Number { place: place.to_owned(), value: value.to_string(), expected }
+}

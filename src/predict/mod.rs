@@ -1,0 +1,223 @@
+//! The training-based half of an estimate: what a query needs, and what that means for a model.
+//!
+//! Notation, for query q and model m (item-response theory, two-parameter form):
+//!
+//! ```text
+//! P(m answers q well) = σ( b_m + Σ_k w_mk·s_k(q) − d(q) )      s(q) skills, d(q) difficulty
+//! ln(output tokens)   ~ Normal( c_m + Σ_l v_ml·h_l(q), ς_m² )   h(q) length dimensions
+//! ```
+//!
+//! s, d and h come from one small network over static subword embeddings and surface counts; the
+//! vectors (b, w) and (c, v) of a model stand in the catalog, so that a new model needs an entry
+//! and no training. The cost of a description is linear in the number of tokens.
+
+mod onnx;
+mod tokenizer;
+
+use crate::artifact::{Artifacts, Parameters, TokenWeights};
+use crate::catalog::{Ability, Length};
+use crate::error::{Error, Result};
+use crate::estimate::Interval;
+use crate::query::{IMAGE_TOKENS, MESSAGE_TOKENS, Query, TextCounts};
+
+use onnx::Network;
+use tokenizer::Tokenizer;
+
+/// Normal quantile at 95 %, so that intervals are central 90 %.
+const Z90: f64 = 1.645;
+
+/// Number of surface features, the order of which is fixed by the trained network.
+const FEATURES: usize = 13;
+
+/// What the network says of one query, whatever the model.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Description {
+    /// How much the query needs of each skill.
+    pub skills: Vec<f64>,
+    /// How hard it is, in logits.
+    pub difficulty: f64,
+    /// What its answer's length depends on.
+    pub length: Vec<f64>,
+    /// Direction in which similar queries are found; of unit length.
+    pub embedding: Vec<f32>,
+}
+
+/// The trained predictor.
+pub struct Predictor {
+    tokenizer: Tokenizer,
+    network: Network,
+    parameters: Parameters,
+}
+
+impl Predictor {
+    /// Loads the network and its vocabulary and runs it once to check its dimensions.
+    pub fn new(artifacts: &Artifacts) -> Result<Self> {
+        let parameters = artifacts.parameters.clone();
+        let predictor = Predictor {
+            tokenizer: Tokenizer::new(&artifacts.vocab, parameters.max_tokens)?,
+            network: Network::new(&artifacts.predictor)?,
+            parameters,
+        };
+        predictor.describe("", &TextCounts::default())?;
+        Ok(predictor)
+    }
+
+    /// The constants that came with the network.
+    pub fn parameters(&self) -> &Parameters {
+        &self.parameters
+    }
+
+    /// Token ids and surface features of a text, as the network sees them.
+    pub fn inputs(&self, text: &str, counts: &TextCounts) -> (Vec<i64>, [f32; FEATURES]) {
+        (self.tokenizer.ids(text), features(text, counts))
+    }
+
+    /// Describes a text; `counts` are those of the same text.
+    pub fn describe(&self, text: &str, counts: &TextCounts) -> Result<Description> {
+        let (ids, features) = self.inputs(text, counts);
+        let out = self.network.run(&ids, &features)?;
+        let p = &self.parameters;
+        for (name, found, expected) in [
+            ("skills", out.skills.len(), p.skills),
+            ("difficulty", out.difficulty.len(), 1),
+            ("length", out.length.len(), p.lengths),
+            ("embedding", out.embedding.len(), p.dimensions),
+        ] {
+            if found != expected {
+                let what = format!("output `{name}` has {found} numbers, the parameters say {expected}");
+                return Err(Error::artifact("predictor", what));
+            }
+        }
+        let widen = |values: Vec<f32>| values.into_iter().map(f64::from).collect();
+        Ok(Description {
+            difficulty: f64::from(out.difficulty[0]),
+            skills: widen(out.skills),
+            length: widen(out.length),
+            embedding: out.embedding,
+        })
+    }
+
+    /// The chance that a model with `ability` answers a described query well.
+    pub fn quality(ability: &Ability, description: &Description) -> f64 {
+        sigmoid(logit(ability, &description.skills, description.difficulty).0)
+    }
+
+    /// The description that is left when only the share `familiarity` of it can be trusted: the
+    /// rest is the mean of the training queries.
+    pub fn temper(&self, description: &mut Description, familiarity: f64) {
+        let towards = |value: &mut f64, mean: f64| *value = mean + familiarity * (*value - mean);
+        for (skill, &mean) in description.skills.iter_mut().zip(&self.parameters.skills_mean) {
+            towards(skill, mean);
+        }
+        towards(&mut description.difficulty, self.parameters.difficulty_mean);
+    }
+
+    /// The estimate of a query's input tokens, all of its messages included.
+    pub fn input_tokens(&self, query: &Query, counts: &TextCounts) -> f64 {
+        if let Some(counted) = query.input_tokens {
+            return counted as f64;
+        }
+        let weights = &self.parameters.input_tokens;
+        tokens(weights, counts)
+            + tokens(weights, &query.rest)
+            + query.messages as f64 * MESSAGE_TOKENS
+            + query.images as f64 * IMAGE_TOKENS
+    }
+}
+
+/// The logit of success of a model with `ability` on a described query, and its standard deviation
+/// from the ability's own uncertainty.
+pub fn logit(ability: &Ability, skills: &[f64], difficulty: f64) -> (f64, f64) {
+    let mut mean = ability.mean[0] - difficulty;
+    let mut variance = ability.sd[0].powi(2);
+    for ((skill, weight), sd) in skills.iter().zip(&ability.mean[1..]).zip(&ability.sd[1..]) {
+        mean += weight * skill;
+        variance += (skill * sd).powi(2);
+    }
+    (mean, variance.sqrt())
+}
+
+/// Output tokens of a model on a described query, none above `most`.
+pub fn output_tokens(length: &Length, dimensions: &[f64], most: f64) -> Interval {
+    let weights = length.mean[1..].iter().zip(dimensions);
+    let mu = length.mean[0] + weights.map(|(v, h)| v * h).sum::<f64>();
+    let sd = length.residual_sd;
+    let at = |log: f64| log.min(20.0).exp().clamp(1.0, most.max(1.0));
+    Interval { estimate: at(mu + sd * sd / 2.0), lo: at(mu - Z90 * sd), hi: at(mu + Z90 * sd) }
+}
+
+/// The chance of success at a logit, with the interval that `sd` logits of uncertainty leave.
+pub fn chance(logit: f64, sd: f64) -> Interval {
+    Interval { estimate: sigmoid(logit), lo: sigmoid(logit - Z90 * sd), hi: sigmoid(logit + Z90 * sd) }
+}
+
+/// The logistic function.
+pub fn sigmoid(x: f64) -> f64 {
+    1.0 / (1.0 + (-x).exp())
+}
+
+fn tokens(weights: &TokenWeights, counts: &TextCounts) -> f64 {
+    let sum = weights.word * counts.words as f64
+        + weights.letter * counts.letters as f64
+        + weights.digit * counts.digits as f64
+        + weights.punctuation * counts.punctuation as f64
+        + weights.newline * counts.newlines as f64
+        + weights.cjk * counts.cjk as f64
+        + weights.other * counts.other as f64;
+    if counts.chars == 0 { 0.0 } else { sum.max(1.0) }
+}
+
+/// The surface features of a text; `models/train/text.py` computes the same ones.
+fn features(text: &str, counts: &TextCounts) -> [f32; FEATURES] {
+    let log = |count: u64| (count as f64).ln_1p();
+    let share = |count: u64| count as f64 / counts.chars.max(1) as f64;
+    let options = text.split('\n').filter(|line| is_option(line)).count() as u64;
+    let question = text.trim_end_matches([' ', '\t', '\n', '\r']).ends_with('?');
+    [
+        log(counts.chars),
+        log(counts.words),
+        share(counts.digits),
+        share(counts.upper),
+        share(counts.punctuation),
+        share(counts.cjk),
+        share(counts.other),
+        log(counts.newlines),
+        log(counts.latex),
+        log(options),
+        share(counts.operators),
+        share(counts.code),
+        f64::from(u8::from(question)),
+    ]
+    .map(|feature| feature as f32)
+}
+
+/// Whether a line looks like an answer option: `A. …`, `(B) …`, `C: …`.
+fn is_option(line: &str) -> bool {
+    let line = line.trim_start_matches([' ', '\t']);
+    let line = line.strip_prefix('(').unwrap_or(line);
+    matches!(line.as_bytes(), [b'A'..=b'J', b')' | b'.' | b':', b' ', ..])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn options_and_questions_are_seen() {
+        let text = "Which?\n(A) one\n  B. two\nC: three\nD no\nAB. no\n";
+        let f = features(text, &TextCounts::of(text));
+        assert!((f64::from(f[9]) - 3f64.ln_1p()).abs() < 1e-6);
+        assert_eq!(f[12], 0.0);
+        assert_eq!(features("Why? \n", &TextCounts::of("Why? \n"))[12], 1.0);
+        assert_eq!(features("", &TextCounts::default()), [0.0; FEATURES]);
+    }
+
+    #[test]
+    fn lengths_are_lognormal_and_capped() {
+        let length = Length { mean: vec![5.0, 1.0], residual_sd: 0.5, source: crate::catalog::Source::Prior };
+        let free = output_tokens(&length, &[0.0], 1e9);
+        assert!((free.estimate - (5.0f64 + 0.125).exp()).abs() < 1e-9);
+        assert!(free.lo < free.estimate && free.estimate < free.hi);
+        assert_eq!(output_tokens(&length, &[0.0], 100.0).estimate, 100.0);
+    }
+}

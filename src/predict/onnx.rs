@@ -1,0 +1,91 @@
+//! The ONNX file, run by tract: the one place that names it.
+//!
+//! Only the operators that the trained model uses are registered. A model with another operator is
+//! refused by name, and the wasm build carries the code of these alone: all of ONNX would be two
+//! thirds larger.
+
+use std::sync::Arc;
+
+use tract_onnx::Onnx;
+use tract_onnx::model::OnnxOpRegister;
+use tract_onnx::pb::NodeProto;
+use tract_onnx::prelude::*;
+use tract_onnx::tract_hir::internal::{bail, BinIntoHir, ElementWiseIntoHir, InferenceOp, expand};
+use tract_onnx::tract_hir::ops::{activations, array, cast, math, matmul, nn};
+
+use crate::error::{Error, Result};
+
+/// The network: token ids and surface features in, a description of the query out.
+pub(super) struct Network {
+    plan: Arc<TypedRunnableModel>,
+}
+
+/// The outputs of the network, in the order of the file.
+pub(super) struct Outputs {
+    pub skills: Vec<f32>,
+    pub difficulty: Vec<f32>,
+    pub length: Vec<f32>,
+    /// Of unit length.
+    pub embedding: Vec<f32>,
+}
+
+impl Network {
+    /// Loads and optimises an ONNX file.
+    pub(super) fn new(file: &[u8]) -> Result<Self> {
+        let load = || -> TractResult<Arc<TypedRunnableModel>> {
+            let onnx = Onnx { op_register: operators(), ..Onnx::default() };
+            onnx.model_for_read(&mut &file[..])?.into_optimized()?.into_runnable()
+        };
+        let plan = load().map_err(|e| Error::artifact("predictor", format!("{e:#}")))?;
+        Ok(Network { plan })
+    }
+
+    /// Runs the network on at least one token id.
+    pub(super) fn run(&self, ids: &[i64], features: &[f32]) -> Result<Outputs> {
+        let run = || -> TractResult<Outputs> {
+            let outputs = self.plan.run(tvec!(tensor1(ids).into_tvalue(), tensor1(features).into_tvalue()))?;
+            let [skills, difficulty, length, embedding] = &outputs[..] else {
+                bail!("has {} outputs instead of four", outputs.len());
+            };
+            let values = |output: &TValue| -> TractResult<Vec<f32>> { Ok(output.try_as_plain_ram()?.as_slice::<f32>()?.to_vec()) };
+            Ok(Outputs {
+                skills: values(skills)?,
+                difficulty: values(difficulty)?,
+                length: values(length)?,
+                embedding: values(embedding)?,
+            })
+        };
+        run().map_err(|e| Error::artifact("predictor", format!("{e:#}")))
+    }
+}
+
+type Built = TractResult<(Box<dyn InferenceOp>, Vec<String>)>;
+
+fn built(op: Box<dyn InferenceOp>) -> Built {
+    Ok((op, Vec::new()))
+}
+
+/// The operators of `models/train/export.py`, as ONNX 13 defines them.
+fn operators() -> OnnxOpRegister {
+    let mut ops = OnnxOpRegister::default();
+    ops.insert("Add", |_, _| built(math::Add.into_hir()));
+    ops.insert("Cast", |_, node| built(Box::new(cast::cast(node.get_attr::<DatumType>("to")?))));
+    ops.insert("Concat", |_, node| built(expand(array::Concat::new(node.get_attr("axis")?))));
+    ops.insert("Div", |_, _| built(math::Div.into_hir()));
+    ops.insert("Gather", |_, node| built(expand(array::Gather::new(node.get_attr_opt("axis")?.unwrap_or(0)))));
+    ops.insert("MatMul", |_, _| built(expand(matmul::MatMulInference::default())));
+    ops.insert("Mul", |_, _| built(math::Mul.into_hir()));
+    ops.insert("ReduceL2", |_, node| reduce(node, nn::Reducer::L2));
+    ops.insert("ReduceMean", |_, node| reduce(node, nn::Reducer::Mean));
+    ops.insert("Relu", |_, _| built(expand(activations::Clip::new(Some(0.0), None))));
+    ops.insert("Reshape", |_, _| built(expand(array::Reshape::new(false))));
+    ops.insert("Sub", |_, _| built(math::Sub.into_hir()));
+    ops.insert("Tanh", |_, _| built(math::tanh().into_hir()));
+    ops
+}
+
+fn reduce(node: &NodeProto, reducer: nn::Reducer) -> Built {
+    let axes = node.get_attr_opt_vec("axes")?;
+    let keep_dims = node.get_attr_opt("keepdims")?.unwrap_or(1_i64) == 1;
+    built(expand(nn::Reduce::new(axes, keep_dims, reducer)))
+}

@@ -1,0 +1,394 @@
+//! From a request to a decision: the one module that sees every part.
+//!
+//! ```text
+//! request ─ gates ─▶ eligible models ─ predict, retrieve ─▶ estimates ─ gates ─▶ candidates ─ price ─▶ decision
+//! ```
+
+mod decision;
+mod gates;
+mod reference;
+mod request;
+
+pub use decision::{Alternative, Baseline, Code, Decision, Excluded, Exclusion, Target, Versions};
+pub use reference::{Constant, DEFAULT_RELATIVE_QUALITY};
+pub use request::{ResponseFormat, RouteRequest, ToolDefinition};
+
+use crate::artifact::{Artifacts, Reference};
+use crate::catalog::{Catalog, Length, Model, Source};
+use crate::error::{Error, Result};
+use crate::estimate::{Estimate, Estimates};
+use crate::money::Moment;
+use crate::optimize::PricePoint;
+use crate::predict::{self, Description, Predictor};
+use crate::query::{Query, TextCounts};
+use crate::retrieve::{Correction, Index};
+
+use reference::{MarketTarget, Sample};
+use request::Policy;
+
+/// The rule of choice, named in every receipt; it changes when the same estimates would be chosen
+/// among differently.
+const POLICY: &str = "mean-quality/1";
+
+/// Fallbacks named in a decision.
+const FALLBACKS: usize = 8;
+
+/// An estimate of quality is never surer than this, whatever the neighbors say.
+const SUREST: f64 = 0.999;
+
+/// Routes queries over one catalog.
+pub struct Router {
+    predictor: Predictor,
+    reference: Reference,
+    index: Option<Index>,
+    catalog: Catalog,
+    sample: Sample,
+    /// Column of the index per model of the catalog.
+    columns: Vec<Option<usize>>,
+    default_length: Length,
+    versions: Versions,
+}
+
+impl Router {
+    /// A router over `catalog`, or over the one among the artifacts.
+    pub fn new(artifacts: Artifacts, catalog: Option<Catalog>) -> Result<Self> {
+        let predictor = Predictor::new(&artifacts)?;
+        let catalog = match (catalog, &artifacts.catalog) {
+            (Some(catalog), _) => catalog,
+            (None, Some(json)) => Catalog::from_json(json)?,
+            (None, None) => return Err(Error::artifact("manifest.json", "names no `catalog`, and none was given")),
+        };
+        let prior = &predictor.parameters().length_prior;
+        let default_length =
+            Length { mean: prior.mean.clone(), residual_sd: prior.residual_sd, source: Source::Prior };
+        fits(&catalog, &predictor)?;
+        let versions = Versions {
+            policy: POLICY.into(),
+            predictor: artifacts.version,
+            index: None,
+            catalog: catalog.version.clone(),
+        };
+        let mut router = Router {
+            sample: Sample::new(&artifacts.reference, &catalog, &default_length),
+            columns: vec![None; catalog.models.len()],
+            reference: artifacts.reference,
+            index: None,
+            predictor,
+            catalog,
+            default_length,
+            versions,
+        };
+        if let Some((bytes, version)) = artifacts.index {
+            router.set_index(&bytes, version)?;
+        }
+        Ok(router)
+    }
+
+    /// Replaces the catalog; a bad one leaves the old one in use.
+    pub fn set_catalog(&mut self, catalog: Catalog) -> Result<()> {
+        catalog.validate()?;
+        fits(&catalog, &self.predictor)?;
+        self.sample = Sample::new(&self.reference, &catalog, &self.default_length);
+        self.versions.catalog.clone_from(&catalog.version);
+        self.catalog = catalog;
+        self.match_columns();
+        Ok(())
+    }
+
+    /// Replaces the retrieval index, such as by one of the user's own history; a bad one leaves the
+    /// old one in use.
+    pub fn set_index(&mut self, bytes: &[u8], version: String) -> Result<()> {
+        let index = Index::from_bytes(bytes)?;
+        let dimensions = self.predictor.parameters().dimensions;
+        if index.dimensions() != dimensions {
+            let what = format!("has {} dimensions, the predictor {dimensions}", index.dimensions());
+            return Err(Error::index(what));
+        }
+        self.index = Some(index);
+        self.versions.index = Some(version);
+        self.match_columns();
+        Ok(())
+    }
+
+    fn match_columns(&mut self) {
+        let column = |model: &Model| self.index.as_ref().and_then(|index| index.column(&model.id));
+        self.columns = self.catalog.models.iter().map(column).collect();
+    }
+
+    /// The catalog in use.
+    pub fn catalog(&self) -> &Catalog {
+        &self.catalog
+    }
+
+    /// The predictor in use.
+    pub fn predictor(&self) -> &Predictor {
+        &self.predictor
+    }
+
+    /// What decisions are made with.
+    pub fn versions(&self) -> &Versions {
+        &self.versions
+    }
+
+    /// Decides one request, made `now` unless it says otherwise. Sends nothing, spends nothing.
+    pub fn route(&self, request: &RouteRequest, now: Moment) -> Result<Decision> {
+        let policy = request.policy(now)?;
+        let query = request.query()?;
+        let view = self.view(&query)?;
+        let models = &self.catalog.models;
+        if let Some(pinned) = policy.pinned.as_deref().filter(|id| self.catalog.position(id).is_none()) {
+            return Err(Error::request("model", format!("the catalog has no model `{pinned}`")));
+        }
+
+        let mut excluded = Vec::new();
+        let mut eligible = Vec::new();
+        for (m, model) in models.iter().enumerate().filter(|(_, model)| model.unroutable.is_none()) {
+            match gates::standing(model, &policy) {
+                Ok(()) => eligible.push(m),
+                Err(code) => excluded.push(Excluded { model: model.id.clone(), code }),
+            }
+        }
+        let market = self.sample.target(&self.catalog, &eligible, policy.quality, policy.at)?;
+        let mut candidates = Vec::new();
+        let mut baseline = None;
+        for m in eligible {
+            let model = &models[m];
+            let estimate = self.estimate_model(m, &query, &view, &policy);
+            if market.is_some_and(|market| market.baseline == m) {
+                baseline = Some(Baseline { model: model.id.clone(), cost_usd: estimate.cost_usd.estimate });
+            }
+            let unpinned = policy.pinned.as_ref().is_some_and(|id| *id != model.id);
+            let gate = if unpinned { Err(Exclusion::NotAllowed) } else { Ok(()) }
+                .and_then(|()| gates::capability(model, &query, view.input_tokens))
+                .and_then(|()| gates::availability(model, &estimate, &policy));
+            match gate {
+                Ok(()) => candidates.push(estimate),
+                Err(code) => excluded.push(Excluded { model: model.id.clone(), code }),
+            }
+        }
+        Ok(self.decide(&policy, &query, &view, market, candidates, excluded, baseline))
+    }
+
+    /// The estimates behind a decision, for every model with a price and an ability, gates aside.
+    pub fn estimate(&self, request: &RouteRequest, now: Moment) -> Result<Estimates> {
+        let policy = request.policy(now)?;
+        let query = request.query()?;
+        let view = self.view(&query)?;
+        let estimates = self.eligible(&policy).into_iter().map(|m| self.estimate_model(m, &query, &view, &policy));
+        Ok(Estimates {
+            models: estimates.collect(),
+            input_tokens: view.input_tokens,
+            in_distribution: view.in_distribution(),
+        })
+    }
+
+    /// The cost-quality frontier of the whole catalog on the reference traffic, cheapest first.
+    pub fn frontier(&self, now: Moment) -> Result<Vec<PricePoint>> {
+        let policy = RouteRequest::default().policy(now)?;
+        self.sample.frontier(&self.catalog, &self.eligible(&policy), now)
+    }
+
+    /// What always calling one model would bring on the reference traffic, for every model.
+    pub fn constants(&self, now: Moment) -> Result<Vec<Constant>> {
+        let policy = RouteRequest::default().policy(now)?;
+        Ok(self.sample.constants(&self.catalog, &self.eligible(&policy), now))
+    }
+
+    /// Positions of the models that pass the gates which do not depend on a query.
+    fn eligible(&self, policy: &Policy) -> Vec<usize> {
+        let models = self.catalog.models.iter().enumerate();
+        let passing = models.filter(|(_, m)| m.unroutable.is_none() && gates::standing(m, policy).is_ok());
+        passing.map(|(m, _)| m).collect()
+    }
+
+    /// Everything about the query that does not depend on the model.
+    fn view(&self, query: &Query) -> Result<View> {
+        let counts = TextCounts::of(&query.text);
+        let mut description = self.predictor.describe(&query.text, &counts)?;
+        let parameters = self.predictor.parameters();
+        let correction = match &self.index {
+            Some(index) => Some(index.correction(&description.embedding, &parameters.retrieval)?),
+            None => None,
+        };
+        let familiarity = correction.as_ref().map_or(1.0, |c| c.familiarity);
+        self.predictor.temper(&mut description, familiarity);
+        let sd = parameters.query_sd;
+        Ok(View {
+            description,
+            correction,
+            query_sd: sd.near + (1.0 - familiarity) * (sd.far - sd.near),
+            input_tokens: self.predictor.input_tokens(query, &counts),
+        })
+    }
+
+    fn estimate_model(&self, m: usize, query: &Query, view: &View, policy: &Policy) -> Estimate {
+        let model = &self.catalog.models[m];
+        let d = &view.description;
+        let mut quality = crate::estimate::Interval::default();
+        if let Some(ability) = &model.ability {
+            let (logit, ability_sd) = predict::logit(ability, &d.skills, d.difficulty);
+            let sd = view.query_sd.hypot(ability_sd);
+            let (shift, residual) = view.correction.as_ref().map_or((0.0, 0.0), |c| {
+                let residual = self.columns[m].map_or(0.0, |column| c.residual(column));
+                (c.familiarity * c.shift, c.familiarity * residual)
+            });
+            quality = predict::chance(logit + shift, sd)
+                .map(|chance| (chance + residual).clamp(1.0 - SUREST, SUREST));
+        }
+        let asked = query.max_output_tokens.or(model.limit.output).map_or(f64::INFINITY, |most| most as f64);
+        let length = model.length.as_ref().unwrap_or(&self.default_length);
+        let output_tokens = predict::output_tokens(length, &d.length, asked);
+        let warm = policy.warm.get(&model.id).copied().unwrap_or(0.0);
+        let cost_usd = match &model.cost {
+            Some(list) => {
+                let rates = list.rates(policy.at, view.input_tokens as u64);
+                output_tokens.map(|output| rates.cost(view.input_tokens, warm, output))
+            }
+            None => crate::estimate::Interval::default(),
+        };
+        Estimate { model: m, quality, output_tokens, cost_usd }
+    }
+
+    /// Chooses among the candidates and writes the receipt.
+    #[allow(clippy::too_many_arguments, reason = "called once; a struct would only rename the arguments")]
+    fn decide(
+        &self,
+        policy: &Policy,
+        query: &Query,
+        view: &View,
+        market: Option<MarketTarget>,
+        mut candidates: Vec<Estimate>,
+        excluded: Vec<Excluded>,
+        baseline: Option<Baseline>,
+    ) -> Decision {
+        let lambda = market.map_or(0.0, |market| market.lambda);
+        rank(&mut candidates, lambda, policy.floor);
+        let id = |estimate: &Estimate| self.catalog.models[estimate.model].id.clone();
+        let first = candidates.first().copied();
+        let code = match first {
+            None => Code::NoCandidate,
+            Some(_) if policy.pinned.is_some() => Code::Pinned,
+            Some(_) if candidates.len() == 1 => Code::OnlyCandidate,
+            Some(first) if policy.floor.is_some_and(|floor| first.quality.estimate < floor) => Code::BelowFloor,
+            Some(first) if policy.warm.contains_key(&id(&first)) && self.cold_choice(policy, query, view, &candidates, lambda) != first.model => Code::WarmCache,
+            Some(_) => Code::BestValue,
+        };
+        let saving_usd = first.zip(baseline.as_ref()).map(|(first, b)| b.cost_usd - first.cost_usd.estimate);
+        let target = Target {
+            quality: market.map_or(policy.quality.unwrap_or(0.0), |market| market.quality),
+            floor: policy.floor,
+            cap_usd: policy.cap_usd,
+        };
+        let others = candidates.get(1..).unwrap_or_default();
+        let mut by_cost: Vec<&Estimate> = others.iter().collect();
+        by_cost.sort_by(|a, b| a.cost_usd.estimate.total_cmp(&b.cost_usd.estimate));
+        Decision {
+            id: String::new(),
+            model: first.as_ref().map(id),
+            code,
+            reason: reason(code, first.as_ref().map(id).as_deref(), first.as_ref(), &target, &excluded, baseline.as_ref()),
+            quality: first.map(|e| e.quality),
+            cost_usd: first.map(|e| e.cost_usd),
+            target,
+            in_distribution: view.in_distribution(),
+            fallbacks: others.iter().take(FALLBACKS).map(id).collect(),
+            alternatives: by_cost
+                .into_iter()
+                .map(|e| Alternative { model: id(e), quality: e.quality.estimate, cost_usd: e.cost_usd.estimate })
+                .collect(),
+            excluded,
+            baseline,
+            saving_usd,
+            versions: self.versions.clone(),
+            elapsed_us: 0.0,
+        }
+    }
+
+    /// The model that would have been chosen if no prompt cache were warm.
+    fn cold_choice(&self, policy: &Policy, query: &Query, view: &View, candidates: &[Estimate], lambda: f64) -> usize {
+        let cold = Policy { warm: std::collections::BTreeMap::new(), ..policy.clone() };
+        let mut estimates: Vec<Estimate> =
+            candidates.iter().map(|e| self.estimate_model(e.model, query, view, &cold)).collect();
+        rank(&mut estimates, lambda, policy.floor);
+        estimates[0].model
+    }
+}
+
+/// What is known of a query before any model is looked at.
+struct View {
+    description: Description,
+    correction: Option<Correction>,
+    query_sd: f64,
+    input_tokens: f64,
+}
+
+impl View {
+    fn in_distribution(&self) -> bool {
+        self.correction.as_ref().is_none_or(|c| c.in_distribution)
+    }
+}
+
+/// Sorts candidates best first: those that reach the floor before those that do not; among the
+/// former the least `cost − λ·quality`, among the latter the highest quality. Ties go to the
+/// cheaper, then to the earlier in the catalog.
+fn rank(candidates: &mut [Estimate], lambda: f64, floor: Option<f64>) {
+    let key = |e: &Estimate| {
+        let (quality, cost) = (e.quality.estimate, e.cost_usd.estimate);
+        let below = floor.is_some_and(|floor| quality < floor);
+        let value = if below || lambda.is_infinite() { -quality } else { cost - lambda * quality };
+        (below, value, cost, e.model)
+    };
+    candidates.sort_by(|a, b| {
+        let (a, b) = (key(a), key(b));
+        a.0.cmp(&b.0).then(a.1.total_cmp(&b.1)).then(a.2.total_cmp(&b.2)).then(a.3.cmp(&b.3))
+    });
+}
+
+fn reason(
+    code: Code,
+    model: Option<&str>,
+    estimate: Option<&Estimate>,
+    target: &Target,
+    excluded: &[Excluded],
+    baseline: Option<&Baseline>,
+) -> String {
+    let (Some(model), Some(estimate)) = (model, estimate) else {
+        return format!("no model passed the gates: {} excluded", excluded.len());
+    };
+    let expected = format!(
+        "{:.0} % likely to answer well for ${:.6}",
+        100.0 * estimate.quality.estimate,
+        estimate.cost_usd.estimate
+    );
+    let against = match baseline {
+        Some(b) if b.model != model => format!("; always calling {} would cost ${:.6} here", b.model, b.cost_usd),
+        _ => String::new(),
+    };
+    let mean = format!("a mean quality of {:.1} %", 100.0 * target.quality);
+    match code {
+        Code::BestValue => format!("{model} is {expected}: the best value at the price of {mean}{against}"),
+        Code::WarmCache => format!("{model} is {expected}: its prompt cache is warm, so staying is cheapest at {mean}{against}"),
+        Code::BelowFloor => format!(
+            "no candidate reaches the floor of {:.0} %; {model}, the best, is {expected}",
+            100.0 * target.floor.unwrap_or_default()
+        ),
+        Code::OnlyCandidate => format!("{model} is the only candidate left, and {expected}"),
+        Code::Pinned | Code::NoCandidate => format!("{model} was named by the caller, and is {expected}"),
+    }
+}
+
+/// Refuses a catalog whose vectors have other dimensions than the predictor's.
+fn fits(catalog: &Catalog, predictor: &Predictor) -> Result<()> {
+    let p = predictor.parameters();
+    for (i, model) in catalog.models.iter().enumerate() {
+        let ability = model.ability.as_ref().map(|a| ("ability", a.mean.len(), p.skills + 1));
+        let length = model.length.as_ref().map(|l| ("length", l.mean.len(), p.lengths + 1));
+        for (name, found, expected) in ability.into_iter().chain(length) {
+            if found != expected {
+                let what = format!("has {found} entries, the predictor needs {expected}");
+                return Err(Error::catalog(format!("models[{i}].{name}.mean"), what));
+            }
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,282 @@
+//! The bindings for JavaScript: they convert, and do nothing else.
+//!
+//! Values come in through serde, so that a wrong type is refused with the path of its field, and not
+//! by way of JSON, which would turn NaN into null. What users see of this is `src/js/index.d.ts`.
+
+use std::cell::RefCell;
+
+use js_sys::{Float64Array, Uint8Array, Uint32Array};
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+use serde_wasm_bindgen::preserve;
+use wasm_bindgen::prelude::*;
+
+use crate::artifact::{Artifacts, checksum};
+use crate::catalog::Catalog;
+use crate::error::{Error, Result, finite_non_negative};
+use crate::estimate::{Estimate, Interval};
+use crate::money::Moment;
+use crate::optimize::{self, PricePoint, Problem, Status};
+use crate::router::{RouteRequest, Router};
+
+#[wasm_bindgen(raw_module = "./error.js")]
+extern "C" {
+    type PennyrouteError;
+    #[wasm_bindgen(constructor)]
+    fn new(code: &str, message: &str) -> PennyrouteError;
+}
+
+impl From<Error> for JsValue {
+    fn from(error: Error) -> Self {
+        PennyrouteError::new(error.code(), &error.to_string()).into()
+    }
+}
+
+#[wasm_bindgen]
+extern "C" {
+    #[wasm_bindgen(js_namespace = console, js_name = error)]
+    fn console_error(message: &str);
+}
+
+/// A panic ends this instance; the least it can do is to say where in words.
+#[wasm_bindgen(start)]
+fn start() {
+    std::panic::set_hook(Box::new(|panic| console_error(&format!("pennyroute: internal error: {panic}"))));
+}
+
+/// A router, as JavaScript holds it.
+#[wasm_bindgen(js_name = Router)]
+pub struct JsRouter {
+    // Every method borrows the object shared, so that an exception that JavaScript throws in the
+    // middle of one (in a getter of a request, say) cannot leave it locked.
+    router: RefCell<Router>,
+}
+
+#[wasm_bindgen(js_class = Router)]
+impl JsRouter {
+    /// A router over packed artifacts; `catalog` and `index` replace those inside.
+    #[wasm_bindgen(constructor)]
+    pub fn new(artifacts: &JsValue, catalog: JsValue, index: &JsValue) -> Result<JsRouter> {
+        let artifacts = bytes(artifacts).ok_or_else(|| Error::artifact("artifacts.bin", "must be given as bytes"))?;
+        let artifacts = Artifacts::from_bundle(&artifacts)?;
+        let catalog = if catalog.is_undefined() { None } else { Some(read_catalog(catalog)?) };
+        let router = JsRouter { router: RefCell::new(Router::new(artifacts, catalog)?) };
+        if !index.is_undefined() {
+            router.set_index(index)?;
+        }
+        Ok(router)
+    }
+
+    /// One decision.
+    pub fn route(&self, request: JsValue, now_ms: f64) -> Result<JsValue> {
+        let (request, now) = (read_request(request)?, Moment::from_unix_ms(now_ms)?);
+        write(&self.router.borrow().route(&request, now)?)
+    }
+
+    /// The estimates behind a decision.
+    pub fn estimate(&self, request: JsValue, now_ms: f64) -> Result<JsValue> {
+        let (request, now) = (read_request(request)?, Moment::from_unix_ms(now_ms)?);
+        let router = self.router.borrow();
+        let estimates = router.estimate(&request, now)?;
+        let named = |e: &Estimate| NamedEstimate {
+            model: &router.catalog().models[e.model].id,
+            quality: e.quality,
+            output_tokens: e.output_tokens,
+            cost_usd: e.cost_usd,
+        };
+        write(&NamedEstimates {
+            models: estimates.models.iter().map(named).collect(),
+            input_tokens: estimates.input_tokens,
+            in_distribution: estimates.in_distribution,
+        })
+    }
+
+    /// The best assignment of a batch.
+    pub fn plan(&self, problem: JsValue) -> Result<JsValue> {
+        let given: PlanProblem = read(problem, Error::request)?;
+        let mut cost = floats("cost_usd", &given.cost_usd)?;
+        let mut quality = floats("quality", &given.quality)?;
+        for (cost, quality) in cost.iter_mut().zip(&mut quality).filter(|(cost, _)| cost.is_nan()) {
+            *cost = f64::INFINITY;
+            *quality = 0.0;
+        }
+        let limits = if given.workloads.is_undefined() { None } else { Some(limits(&given.workloads)?) };
+        let problem = Problem {
+            quality_target: given.quality_target,
+            budget_usd: given.budget_usd,
+            limits: limits.as_deref(),
+            ..Problem::new(given.queries, given.models, &cost, &quality)
+        };
+        let plan = optimize::solve(&problem)?;
+        let solved = plan.status != Status::Infeasible;
+        let for_quality = given.quality_target.is_none() && given.budget_usd.is_some();
+        write(&PlanResult {
+            status: match plan.status {
+                Status::Optimal => "optimal",
+                Status::Feasible => "feasible",
+                Status::Infeasible => "infeasible",
+            },
+            assignment: Uint32Array::from(plan.assignment.as_slice()),
+            cost_usd: plan.cost_usd,
+            quality: plan.quality,
+            bound_usd: (solved && !for_quality).then_some(plan.bound),
+            bound_quality: (solved && for_quality).then_some(plan.bound),
+            gap: plan.gap,
+            duals: PlanDuals { quality: plan.duals.quality, workloads: &plan.duals.workloads },
+            reason: plan.infeasible.as_ref().map(|why| why.reason.as_str()),
+            largest_feasible: plan.infeasible.as_ref().map(|why| why.largest),
+        })
+    }
+
+    /// The cost-quality frontier on the reference traffic.
+    pub fn frontier(&self, at: JsValue, now_ms: f64) -> Result<JsValue> {
+        let points = self.router.borrow().frontier(moment(at, now_ms)?)?;
+        let point = |p: PricePoint| FrontierPoint { lambda: p.lambda, quality: p.quality, cost_usd: p.cost };
+        write(&points.into_iter().map(point).collect::<Vec<_>>())
+    }
+
+    /// Every constant choice on the reference traffic.
+    pub fn constants(&self, at: JsValue, now_ms: f64) -> Result<JsValue> {
+        write(&self.router.borrow().constants(moment(at, now_ms)?)?)
+    }
+
+    /// A copy of the catalog in use.
+    pub fn catalog(&self) -> Result<JsValue> {
+        write(self.router.borrow().catalog())
+    }
+
+    /// Replaces the catalog, or leaves it as it is if the new one is bad.
+    #[wasm_bindgen(js_name = setCatalog)]
+    pub fn set_catalog(&self, catalog: JsValue) -> Result<()> {
+        let catalog = read_catalog(catalog)?;
+        self.router.borrow_mut().set_catalog(catalog)
+    }
+
+    /// Replaces the retrieval index, or leaves it as it is if the new one is bad.
+    #[wasm_bindgen(js_name = setIndex)]
+    pub fn set_index(&self, index: &JsValue) -> Result<()> {
+        let index = bytes(index).ok_or_else(|| Error::index("must be given as bytes"))?;
+        let version = checksum(&index)[..12].to_owned();
+        self.router.borrow_mut().set_index(&index, version)
+    }
+
+    /// The versions that every receipt names.
+    pub fn versions(&self) -> Result<JsValue> {
+        write(&self.router.borrow().versions())
+    }
+}
+
+#[derive(Serialize)]
+struct NamedEstimates<'a> {
+    models: Vec<NamedEstimate<'a>>,
+    input_tokens: f64,
+    in_distribution: bool,
+}
+
+#[derive(Serialize)]
+struct NamedEstimate<'a> {
+    model: &'a str,
+    quality: Interval,
+    output_tokens: Interval,
+    cost_usd: Interval,
+}
+
+#[derive(Serialize)]
+struct FrontierPoint {
+    lambda: f64,
+    quality: f64,
+    cost_usd: f64,
+}
+
+#[derive(Deserialize)]
+struct PlanProblem {
+    queries: usize,
+    models: usize,
+    #[serde(with = "preserve")]
+    cost_usd: JsValue,
+    #[serde(with = "preserve")]
+    quality: JsValue,
+    #[serde(default)]
+    quality_target: Option<f64>,
+    #[serde(default)]
+    budget_usd: Option<f64>,
+    #[serde(default, with = "preserve")]
+    workloads: JsValue,
+}
+
+#[derive(Serialize)]
+struct PlanResult<'a> {
+    status: &'a str,
+    #[serde(with = "preserve")]
+    assignment: Uint32Array,
+    cost_usd: f64,
+    quality: f64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    bound_usd: Option<f64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    bound_quality: Option<f64>,
+    gap: f64,
+    duals: PlanDuals<'a>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    reason: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    largest_feasible: Option<f64>,
+}
+
+#[derive(Serialize)]
+struct PlanDuals<'a> {
+    quality: f64,
+    workloads: &'a [f64],
+}
+
+fn bytes(value: &JsValue) -> Option<Vec<u8>> {
+    value.dyn_ref::<Uint8Array>().map(Uint8Array::to_vec)
+}
+
+/// One copy into the memory of the wasm module.
+fn floats(field: &str, value: &JsValue) -> Result<Vec<f64>> {
+    let array = value.dyn_ref::<Float64Array>().ok_or_else(|| Error::request(field, "must be a Float64Array"))?;
+    Ok(array.to_vec())
+}
+
+/// Slots per model; infinity is JavaScript's natural way to say unlimited.
+fn limits(workloads: &JsValue) -> Result<Vec<u64>> {
+    let limit = |(j, slots): (usize, f64)| match slots {
+        f64::INFINITY => Ok(u64::MAX),
+        _ => finite_non_negative(format!("workloads[{j}]"), slots).map(|()| slots as u64),
+    };
+    floats("workloads", workloads)?.into_iter().enumerate().map(limit).collect()
+}
+
+fn read<T: DeserializeOwned>(value: JsValue, error: impl FnOnce(String, String) -> Error) -> Result<T> {
+    let de = serde_wasm_bindgen::Deserializer::from(value);
+    serde_path_to_error::deserialize(de).map_err(|e| error(e.path().to_string(), message(e.inner())))
+}
+
+// serde-wasm-bindgen wraps its message in a JavaScript `Error`, which prints as "Error: …".
+fn message(error: &serde_wasm_bindgen::Error) -> String {
+    let text = error.to_string();
+    text.strip_prefix("Error: ").map(str::to_owned).unwrap_or(text)
+}
+
+fn read_request(value: JsValue) -> Result<RouteRequest> {
+    read(value, Error::request)
+}
+
+fn read_catalog(value: JsValue) -> Result<Catalog> {
+    let catalog: Catalog = read(value, Error::catalog)?;
+    catalog.validate()?;
+    Ok(catalog)
+}
+
+fn moment(at: JsValue, now_ms: f64) -> Result<Moment> {
+    match read::<Option<String>>(at, |_, what| Error::request("at", what))? {
+        Some(at) => Moment::parse(&at),
+        None => Moment::from_unix_ms(now_ms),
+    }
+}
+
+fn write(value: &impl Serialize) -> Result<JsValue> {
+    let serializer = serde_wasm_bindgen::Serializer::json_compatible();
+    value.serialize(&serializer).map_err(|e| Error::Internal { what: e.to_string() })
+}
