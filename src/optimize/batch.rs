@@ -23,8 +23,6 @@ const MAX_TANGENTS: usize = 400;
 const ROUNDING: f64 = 1e-14;
 /// With several rows, the relaxation is solved to this relative accuracy.
 const MASTER_ACCURACY: f64 = 1e-10;
-/// How often the rows are tightened by their shortfall in search of a whole plan that meets all.
-const TIGHTENINGS: usize = 12;
 
 /// What a coupling row adds up.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -50,6 +48,8 @@ pub(super) struct Coupled<'a> {
     /// Maximise quality (the objective is minus quality) instead of minimising cost.
     maximise: bool,
     pub rows: Vec<Row>,
+    /// D where every quality is a whole number of 1/D, so that sums of them are too.
+    grid: Option<f64>,
 }
 
 /// A whole assignment: its objective and the sum of each row.
@@ -78,7 +78,19 @@ impl<'a> Coupled<'a> {
         }
         // Sums of quality are never negative: such a row says nothing.
         rows.retain(|row| row.kind == Kind::Budget || row.need > 0.0);
-        Coupled { problem, maximise, rows }
+        let grid = grid(problem.quality);
+        // On a grid a sum that reaches the need reaches the next grid point: a tighter relaxation.
+        if let Some(grid) = grid {
+            for row in rows.iter_mut().filter(|row| row.kind != Kind::Budget) {
+                row.need = (row.need * grid).ceil() / grid - FEASIBILITY * problem.queries as f64;
+            }
+        }
+        Coupled { problem, maximise, rows, grid }
+    }
+
+    /// The least by which one plan can be better than another: 0 where values are continuous.
+    pub fn step(&self) -> f64 {
+        if self.maximise { self.grid.map_or(0.0, |grid| 1.0 / grid) } else { 0.0 }
     }
 
     /// `a_ij`.
@@ -118,7 +130,8 @@ impl<'a> Coupled<'a> {
     /// `σ·a − Σ y·w` per pair: `κ·c − π·p` with κ for all and π per group.
     fn fill(&self, sigma: f64, y: &[f64], matrix: &mut [f64]) {
         let groups = self.problem.groups.map_or(1, |g| g.floors.len().max(1));
-        let (mut kappa, mut pi) = if self.maximise { (0.0, vec![sigma; groups]) } else { (sigma, vec![0.0; groups]) };
+        let (mut kappa, mut pi) =
+            if self.maximise { (0.0, vec![sigma; groups]) } else { (sigma, vec![0.0; groups]) };
         for (row, y) in self.rows.iter().zip(y) {
             match row.kind {
                 Kind::Quality => pi.iter_mut().for_each(|pi| *pi += y),
@@ -139,6 +152,15 @@ impl<'a> Coupled<'a> {
             }
         }
     }
+}
+
+/// The coarsest 1/D of a few usual ones on which all values lie: retrieval from 16 neighbours gives
+/// sixteenths, people write percent.
+fn grid(values: &[f64]) -> Option<f64> {
+    let on = |d: f64| values.iter().all(|v| ((v * d).round() - v * d).abs() <= 1e-12);
+    [1.0, 2.0, 4.0, 5.0, 8.0, 10.0, 16.0, 20.0, 32.0, 50.0, 64.0, 100.0, 128.0, 256.0, 1000.0]
+        .into_iter()
+        .find(|&d| on(d))
 }
 
 /// The dual search and the best it has proven.
@@ -241,12 +263,14 @@ impl<'a> Relaxation<'a> {
         let fixed = |row: &Row| row.kind == Kind::Budget;
         // Surplus over t·need, in units of the need, without the part that t carries.
         let surplus = |column: &Column| -> Vec<f64> {
-            let one = |(r, row): (usize, &Row)| (column.w[r] - if fixed(row) { row.need } else { 0.0 }) / scale[r];
+            let one =
+                |(r, row): (usize, &Row)| (column.w[r] - if fixed(row) { row.need } else { 0.0 }) / scale[r];
             rows.iter().enumerate().map(one).collect()
         };
         let mut master = Master::new(0.0, &surplus(&pool[0]), 1e6);
         pool[1..].iter().for_each(|column| master.add(0.0, &surplus(column)));
-        master.add_free(-1.0, &rows.iter().map(|row| if fixed(row) { 0.0 } else { -1.0 }).collect::<Vec<_>>());
+        master
+            .add_free(-1.0, &rows.iter().map(|row| if fixed(row) { 0.0 } else { -1.0 }).collect::<Vec<_>>());
         let mut reached = 0.0;
         for _ in 0..MAX_TANGENTS {
             let Some(optimum) = master.solve() else { break };
@@ -261,7 +285,8 @@ impl<'a> Relaxation<'a> {
             // Σ y = 1 over the rows that t scales, so that t cancels from the Lagrangian.
             let y: Vec<f64> = optimum.y.iter().zip(&scale).map(|(y, s)| y / free / s).collect();
             let (column, value) = self.evaluate(0.0, &y);
-            let budget: f64 = rows.iter().zip(&y).filter(|(row, _)| fixed(row)).map(|(row, y)| y * row.need).sum();
+            let budget: f64 =
+                rows.iter().zip(&y).filter(|(row, _)| fixed(row)).map(|(row, y)| y * row.need).sum();
             let most = -(value + budget);
             if most < 1.0 - ROUNDING * 1e2 && most <= reached + MASTER_ACCURACY {
                 return Err(reached);
@@ -276,39 +301,34 @@ impl<'a> Relaxation<'a> {
         if reached < 1.0 - 1e-9 { Err(reached) } else { Ok(()) }
     }
 
-    /// Several rows: the optimum of the relaxation, from a pool of assignments that can meet `need`.
-    fn decompose(&mut self, pool: &mut Vec<Column>, need: &[f64]) {
-        let rows = self.coupled.rows.len();
-        let scale: Vec<f64> = need.iter().map(|need| need.abs().max(f64::MIN_POSITIVE)).collect();
-        let surplus =
-            |c: &Column| -> Vec<f64> { (0..rows).map(|r| (c.w[r] - need[r]) / scale[r]).collect() };
-        let range = pool.iter().map(|c| c.a.abs()).fold(f64::MIN_POSITIVE, f64::max);
+    /// Several rows: the optimum of the relaxation, from a pool of assignments whose mixes can meet
+    /// all rows. Leaves the best multipliers and their bound in `self`.
+    fn decompose(&mut self, pool: &[Column]) {
+        let rows = &self.coupled.rows;
+        let scale: Vec<f64> = rows.iter().map(|row| row.need.abs().max(f64::MIN_POSITIVE)).collect();
+        let surplus = |column: &Column| -> Vec<f64> {
+            rows.iter().zip(&scale).zip(&column.w).map(|((row, scale), w)| (w - row.need) / scale).collect()
+        };
+        let range = pool.iter().map(|column| column.a.abs()).fold(f64::MIN_POSITIVE, f64::max);
         let mut master = Master::new(pool[0].a, &surplus(&pool[0]), 1e6 * range);
         pool[1..].iter().for_each(|column| master.add(column.a, &surplus(column)));
-        let exact = need.iter().zip(&self.coupled.rows).all(|(need, row)| *need == row.need);
-        let mut center: Option<(f64, Vec<f64>)> = exact.then(|| (self.bound, self.y.clone()));
         for _ in 0..MAX_TANGENTS {
             let Some(optimum) = master.solve() else { break };
-            let best = center.as_ref().map_or(f64::NEG_INFINITY, |(bound, _)| *bound);
-            if optimum.value - best <= MASTER_ACCURACY * optimum.value.abs() {
+            if optimum.value - self.bound <= MASTER_ACCURACY * optimum.value.abs() {
                 break;
             }
-            let outer: Vec<f64> = optimum.y.iter().zip(&scale).map(|(y, s)| y / s).collect();
+            let corner: Vec<f64> = optimum.y.iter().zip(&scale).map(|(y, scale)| y / scale).collect();
             // Halfway to the best prices so far first: the corner of the tangents alone overshoots.
             // Should the tangent there not cut the corner off, the corner itself is evaluated.
-            let halfway = center.as_ref().map(|(_, y)| y.iter().zip(&outer).map(|(a, b)| 0.5 * (a + b)).collect());
+            let halfway: Vec<f64> = self.y.iter().zip(&corner).map(|(a, b)| 0.5 * (a + b)).collect();
             let mut progress = false;
-            for y in halfway.into_iter().chain([outer.clone()]) {
-                let (column, value) = self.evaluate(1.0, &y);
-                let shift: f64 = (0..rows).map(|r| y[r] * (need[r] - self.coupled.rows[r].need)).sum();
-                if center.as_ref().is_none_or(|(bound, _)| value + shift > *bound) {
-                    center = Some((value + shift, y));
-                }
-                let lagrangian: f64 = column.a - (0..rows).map(|r| outer[r] * (column.w[r] - need[r])).sum::<f64>();
-                let cuts = lagrangian < optimum.eta - MASTER_ACCURACY * 1e-2 * optimum.value.abs();
-                if cuts {
-                    master.add(column.a, &surplus(&column));
-                    pool.push(column);
+            for y in [&halfway, &corner] {
+                let (column, _) = self.evaluate(1.0, y);
+                let surplus = surplus(&column);
+                let priced: f64 = surplus.iter().zip(&optimum.y).map(|(v, y)| v * y).sum();
+                // A new column must undercut the mix by more than rounding.
+                if column.a - priced < optimum.eta - MASTER_ACCURACY * 1e-2 * optimum.value.abs() {
+                    master.add(column.a, &surplus);
                     progress = true;
                     break;
                 }
@@ -382,7 +402,11 @@ fn unplaceable(problem: &Problem) -> Option<Infeasible> {
             proven: true,
         });
     }
-    let free: Vec<f64> = problem.cost.iter().map(|c| if c.is_finite() { 0.0 } else { f64::INFINITY }).collect();
+    if problem.cost.iter().all(|c| c.is_finite()) {
+        return None;
+    }
+    let free: Vec<f64> =
+        problem.cost.iter().map(|c| if c.is_finite() { 0.0 } else { f64::INFINITY }).collect();
     let hall = Transport::new(n, m, Some(limits)).solve(&free).err()?;
     Some(Infeasible {
         code: "workload_hall",
@@ -400,8 +424,8 @@ fn optimise(problem: &Problem, maximise: bool) -> Plan {
     let coupled = Coupled::new(problem, maximise);
     let mut relaxation = Relaxation::new(&coupled);
     let anchor = match coupled.rows.len() {
-        0 => Ok(Some(relaxation.evaluate(1.0, &[]).0)),
-        1 => relaxation.tangents().map(Some).map_err(|most| unreachable(problem, coupled.rows[0], most)),
+        0 => Ok(relaxation.evaluate(1.0, &[]).0),
+        1 => relaxation.tangents().map_err(|most| unreachable(problem, coupled.rows[0], most)),
         _ => several(&mut relaxation),
     };
     let anchor = match anchor {
@@ -411,7 +435,7 @@ fn optimise(problem: &Problem, maximise: bool) -> Plan {
     let incumbent = relaxation.incumbent.take();
     let open = incumbent.as_ref().is_none_or(|plan| relative_gap(plan.a, relaxation.bound) > OPTIMALITY);
     let mut finished = Finished { best: incumbent, proven: false };
-    if let (true, Some(anchor)) = (open, anchor) {
+    if open {
         coupled.fill(1.0, &relaxation.y, &mut relaxation.matrix);
         let dual = Dual { matrix: &relaxation.matrix, price: &relaxation.price, bound: relaxation.bound };
         finished = finish(&coupled, relaxation.transport.limits(), &dual, &anchor, finished.best);
@@ -421,16 +445,20 @@ fn optimise(problem: &Problem, maximise: bool) -> Plan {
             code: "floors_unreachable",
             reason: "the floors can be met on average of several plans, but no single plan was found".into(),
             largest: 1.0,
-            proven: false,
+            proven: finished.proven,
         });
     };
     let proven = best.a - 0.1 * OPTIMALITY * best.a.abs();
-    let bound = if finished.proven { relaxation.bound.max(proven) } else { relaxation.bound };
+    let mut bound = if finished.proven { relaxation.bound.max(proven) } else { relaxation.bound };
+    if coupled.step() > 0.0 {
+        // The optimum lies on the grid, at or above the bound.
+        bound = (bound / coupled.step() - 1e-6).ceil() * coupled.step();
+    }
     report(&coupled, &relaxation, &best, bound.min(best.a))
 }
 
-/// Several rows: reachability, the relaxation, then tightened rows until a whole plan meets all.
-fn several(relaxation: &mut Relaxation) -> Result<Option<Column>, Infeasible> {
+/// Several rows: what is reachable, then the relaxation; its transport optimum need not meet all rows.
+fn several(relaxation: &mut Relaxation) -> Result<Column, Infeasible> {
     let coupled = relaxation.coupled;
     let (problem, rows) = (coupled.problem, &coupled.rows);
     let mut pool = vec![relaxation.evaluate(1.0, &vec![0.0; rows.len()]).0];
@@ -451,30 +479,9 @@ fn several(relaxation: &mut Relaxation) -> Result<Option<Column>, Infeasible> {
         largest: t,
         proven: true,
     })?;
-    let need: Vec<f64> = rows.iter().map(|row| row.need).collect();
-    relaxation.decompose(&mut pool, &need);
+    relaxation.decompose(&pool);
     let best = relaxation.y.clone();
-    let (anchor, _) = relaxation.evaluate(1.0, &best);
-    // Whole plans near the optimum miss some rows by a little: ask for that much more.
-    let mut tight = need.clone();
-    let mut last = anchor.clone();
-    for _ in 0..TIGHTENINGS {
-        if coupled.feasible(&last) {
-            break;
-        }
-        for ((tight, need), w) in tight.iter_mut().zip(&need).zip(&last.w) {
-            *tight += (need - w).max(0.0);
-        }
-        let (bound, y, price) = (relaxation.bound, relaxation.y.clone(), relaxation.price.clone());
-        relaxation.decompose(&mut pool, &tight);
-        let at = relaxation.y.clone();
-        last = relaxation.evaluate(1.0, &at).0;
-        if relaxation.bound <= bound {
-            (relaxation.bound, relaxation.y, relaxation.price) = (bound, y, price);
-        }
-        last = pool.last().cloned().unwrap_or(last);
-    }
-    Ok(Some(anchor))
+    Ok(relaxation.evaluate(1.0, &best).0)
 }
 
 /// A row that no assignment meets; `most` is the largest sum there is.
@@ -483,11 +490,19 @@ fn unreachable(problem: &Problem, row: Row, most: f64) -> Infeasible {
     let (code, reason, largest) = match row.kind {
         Kind::Quality => {
             let (best, target) = (most / n, problem.quality_target.unwrap_or_default());
-            ("quality_unreachable", format!("mean quality {target} is asked for, {best:.6} is the most there is"), best)
+            (
+                "quality_unreachable",
+                format!("mean quality {target} is asked for, {best:.6} is the most there is"),
+                best,
+            )
         }
         Kind::Budget => {
             let budget = problem.budget_usd.unwrap_or_default();
-            ("budget_too_small", format!("the cheapest plan costs {:.6} USD, the budget is {budget} USD", -most), -most)
+            (
+                "budget_unreachable",
+                format!("the cheapest plan costs {:.6} USD, the budget is {budget} USD", -most),
+                -most,
+            )
         }
         Kind::Group(g) => {
             let reason = format!("group {g} reaches {:.6} of its floor at most", most / row.need);
@@ -533,7 +548,8 @@ fn report(coupled: &Coupled, relaxation: &Relaxation, best: &Column, bound: f64)
         true => 0.0,
     };
     let groups = problem.groups.map_or(&[][..], |groups| groups.floors);
-    let size = |g: usize| problem.groups.map_or(0, |of| of.of_query.iter().filter(|&&x| x as usize == g).count());
+    let size =
+        |g: usize| problem.groups.map_or(0, |of| of.of_query.iter().filter(|&&x| x as usize == g).count());
     let of_quality = if coupled.maximise { usd } else { price_of(Kind::Quality) };
     Plan {
         status: if gap <= OPTIMALITY { Status::Optimal } else { Status::Feasible },
@@ -550,5 +566,68 @@ fn report(coupled: &Coupled, relaxation: &Relaxation, best: &Column, bound: f64)
                 .collect(),
         },
         infeasible: None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::optimize::Groups;
+
+    /// 3 queries, cheap (0.2, 0.4, 0.6 at 1) or dear (0.8 at 2, 3, 4).
+    const COST: [f64; 6] = [1.0, 1.0, 1.0, 2.0, 3.0, 4.0];
+    const QUALITY: [f64; 6] = [0.2, 0.4, 0.6, 0.8, 0.8, 0.8];
+
+    fn relax(problem: &Problem) -> (f64, Vec<f64>) {
+        let coupled = Coupled::new(problem, problem.quality_target.is_none() && problem.budget_usd.is_some());
+        let mut relaxation = Relaxation::new(&coupled);
+        if coupled.rows.len() == 1 {
+            relaxation.tangents().unwrap();
+        } else {
+            several(&mut relaxation).unwrap();
+        }
+        (relaxation.bound, relaxation.y)
+    }
+
+    #[test]
+    fn tangents_end_on_the_frontier_of_the_relaxation() {
+        // From 0.4 (cost 3) the first query gains 0.6/3 for 1, the second 0.4/3 for 2: λ = 5.
+        // Not on a grid: 0.45·3 = 1.35 lies 0.15 above the cheapest; a quarter of the first step.
+        let quality: Vec<f64> = QUALITY.iter().map(|p| p + 1e-7).collect();
+        let problem = Problem { quality_target: Some(0.45 + 1e-7), ..Problem::new(3, 2, &COST, &quality) };
+        let (bound, y) = relax(&problem);
+        assert!((bound - 3.25).abs() < 1e-9 && (y[0] - 1.0 / 0.6).abs() < 1e-9, "{bound} {y:?}");
+    }
+
+    #[test]
+    fn a_grid_raises_the_need_to_what_whole_plans_can_reach() {
+        // Tenths: a sum of at least 1.35 of fifths is at least 1.4.
+        let problem = Problem { quality_target: Some(0.45), ..Problem::new(3, 2, &COST, &QUALITY) };
+        let coupled = Coupled::new(&problem, false);
+        assert!((coupled.rows[0].need - 1.4).abs() < 1e-9);
+        assert_eq!(grid(&[0.25, 0.5625]), Some(16.0));
+        assert_eq!(grid(&[0.25, 0.123_456_789]), None);
+    }
+
+    #[test]
+    fn several_rows_agree_with_one() {
+        // A floor on the group of all queries is the target itself; a second, slack row changes nothing.
+        let quality: Vec<f64> = QUALITY.iter().map(|p| p + 1e-7).collect();
+        let plain = Problem::new(3, 2, &COST, &quality);
+        let one = relax(&Problem { quality_target: Some(0.55), ..plain });
+        let groups = Groups { of_query: &[0, 0, 0], floors: &[0.55] };
+        let two = relax(&Problem { quality_target: Some(0.3), groups: Some(groups), ..plain });
+        assert!((one.0 - two.0).abs() < 1e-9 * one.0 && (one.1[0] - two.1.iter().sum::<f64>()).abs() < 1e-6);
+    }
+
+    #[test]
+    fn shadow_prices_are_in_the_units_they_state() {
+        let quality: Vec<f64> = QUALITY.iter().map(|p| p + 1e-7).collect();
+        let problem = Problem { quality_target: Some(0.45), ..Problem::new(3, 2, &COST, &quality) };
+        let plan = solve(&problem);
+        // λ = 1/0.6 USD per unit of one query's quality; 0.01 of the mean of three is 0.03 units.
+        assert!((plan.duals.quality - 0.03 / 0.6).abs() < 1e-9);
+        let rich = solve(&Problem { quality_target: None, budget_usd: Some(3.5), ..problem });
+        assert!((rich.duals.quality - 0.03 / 0.6).abs() < 1e-9, "the mirror image has the same price");
     }
 }

@@ -19,7 +19,7 @@ const MAX_CANDIDATES: usize = 6000;
 /// Candidates looked at before the search gives up on a proof: 10 to 30 ms.
 const WORK: u64 = 3_000_000;
 /// Times the search moves its anchor to the best plan found, when it could not finish.
-const ANCHORS: u32 = 8;
+const ANCHORS: u32 = 12;
 
 /// Prices and what they prove.
 pub(super) struct Dual<'a> {
@@ -31,8 +31,8 @@ pub(super) struct Dual<'a> {
     pub bound: f64,
 }
 
-/// The best plan found, and whether the search proves that there is no better one (by more than
-/// the tolerance for optimality).
+/// The best plan found, if any, and whether the search proves that there is no better one (by more
+/// than the tolerance for optimality), or none at all.
 pub(super) struct Finished {
     pub best: Option<Column>,
     pub proven: bool,
@@ -53,7 +53,7 @@ pub(super) fn finish(
         for _ in 0..ANCHORS {
             let Some(from) = best.clone() else { break };
             let mut search = Search::new(coupled, limits, dual, &from, best.clone());
-            search.deepen(WORK / 4, 3);
+            search.deepen(WORK / 4, 4);
             let improved = search.best.as_ref().is_some_and(|plan| plan.a < from.a);
             best = search.best;
             if !improved {
@@ -83,7 +83,8 @@ struct Search<'a> {
     candidates: Vec<Candidate>,
     /// Change of each coupling row per candidate, row-minor.
     dw: Vec<f64>,
-    /// All candidates, then those leaving each model; each list in the order of `candidates`.
+    /// All candidates, those leaving each model, then those raising each coupling row; each list in
+    /// the order of `candidates`.
     lists: Vec<Vec<u32>>,
     /// Some candidates were dropped, so nothing can be proven.
     truncated: bool,
@@ -123,7 +124,7 @@ impl<'a> Search<'a> {
             anchor,
             candidates: Vec::new(),
             dw: Vec::new(),
-            lists: vec![Vec::new(); m + 1],
+            lists: vec![Vec::new(); 1 + m + coupled.rows.len()],
             truncated: false,
             over: room.iter().map(|&r| (-r).max(0)).sum(),
             room,
@@ -142,10 +143,12 @@ impl<'a> Search<'a> {
         search
     }
 
-    /// A plan must beat the incumbent by a tenth of the tolerance for optimality to matter.
+    /// A plan must beat the incumbent by a tenth of the tolerance for optimality to matter, or by
+    /// the least step there is (less its rounding).
     fn update_gap(&mut self) {
         if let Some(best) = &self.best {
-            self.gap = best.a - self.bound - 0.1 * OPTIMALITY * best.a.abs();
+            let matters = (0.1 * OPTIMALITY * best.a.abs()).max(self.coupled.step() * (1.0 - 1e-6));
+            self.gap = best.a - self.bound - matters;
         }
     }
 
@@ -168,9 +171,13 @@ impl<'a> Search<'a> {
         for (at, c) in self.candidates.iter().enumerate() {
             self.lists[0].push(at as u32);
             self.lists[1 + c.from as usize].push(at as u32);
-            for row in &self.coupled.rows {
+            for (r, row) in self.coupled.rows.iter().enumerate() {
                 let weight = |j: u32| self.coupled.weight(row, c.i as usize, j as usize);
-                self.dw.push(weight(c.to) - weight(c.from));
+                let dw = weight(c.to) - weight(c.from);
+                self.dw.push(dw);
+                if dw > 0.0 {
+                    self.lists[1 + m + r].push(at as u32);
+                }
             }
         }
         self.excluded = vec![false; self.candidates.len()];
@@ -186,7 +193,7 @@ impl<'a> Search<'a> {
                 return false;
             }
             if !self.cut {
-                return !self.truncated && self.best.is_some();
+                return !self.truncated;
             }
         }
         false
@@ -200,8 +207,7 @@ impl<'a> Search<'a> {
             self.cut |= self.over > 0 || self.extends(rc);
             return;
         }
-        let source = self.room.iter().position(|&room| room < 0);
-        let list = source.map_or(0, |j| j + 1);
+        let list = self.list();
         let mut branched = Vec::new();
         for at in 0..self.lists[list].len() {
             let c = self.lists[list][at] as usize;
@@ -223,6 +229,17 @@ impl<'a> Search<'a> {
         for c in branched {
             self.excluded[c] = false;
         }
+    }
+
+    /// The moves of which every feasible completion contains one: those that relieve a model over
+    /// its limit, else those that raise a row below its need (the one furthest below), else all.
+    fn list(&self) -> usize {
+        if let Some(j) = self.room.iter().position(|&room| room < 0) {
+            return 1 + j;
+        }
+        let short = |&(r, surplus): &(usize, &f64)| *surplus < -1e-9 * self.coupled.rows[r].need.abs();
+        let rows = self.surplus.iter().enumerate().filter(short);
+        rows.min_by(|a, b| a.1.total_cmp(b.1)).map_or(0, |(r, _)| 1 + self.room.len() + r)
     }
 
     /// Whether one more move could still beat the incumbent.
@@ -255,8 +272,7 @@ impl<'a> Search<'a> {
     /// Takes the current node as incumbent if it is feasible and better, recomputed without drift.
     fn consider(&mut self) {
         // Sums that drifted by rounding are let through here and judged exactly below.
-        let slack = 1e-9 * self.moved.len() as f64;
-        let near = |(surplus, row): (&f64, &super::batch::Row)| *surplus >= -slack.min(1e-9 * row.need.abs());
+        let near = |(surplus, row): (&f64, &super::batch::Row)| *surplus >= -1e-9 * row.need.abs();
         let better = self.best.as_ref().is_none_or(|best| self.a < best.a - 1e-13 * best.a.abs());
         if !better || !self.surplus.iter().zip(&self.coupled.rows).all(near) {
             return;

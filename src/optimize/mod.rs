@@ -3,7 +3,7 @@
 //! # The problem
 //!
 //! N queries i, M models j (5 to 20). Choosing j for i costs `c_ij` USD and answers well with
-//! chance `p_ij`; x_ij = 1 where j is chosen. Every query gets exactly one model:
+//! chance `p_ij`; `x_ij` = 1 where j is chosen. Every query gets exactly one model:
 //!
 //! ```text
 //! min  Σ c_ij x_ij                     total cost
@@ -130,21 +130,24 @@ pub struct Duals {
 /// Why there is no plan.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Infeasible {
-    /// Stable code:
-    /// `no_candidate` (a query may use no model), `workload_total` (fewer slots than queries),
-    /// `workload_hall` (the queries confined to some models outnumber their slots),
-    /// `quality_unreachable`, `budget_too_small`, `floors_unreachable`.
+    /// Stable code, with what [`Infeasible::largest`] then is:
+    ///
+    /// - `no_candidate`: a query may use no model; at most so many queries can be served.
+    /// - `workload_total`: fewer slots than queries; at most so many queries can be served.
+    /// - `workload_hall`: queries confined to some models outnumber their slots; so many queries
+    ///   can be served.
+    /// - `quality_unreachable`: the largest mean quality.
+    /// - `budget_unreachable`: the cheapest plan exceeds the budget; its cost in USD.
+    /// - `budget_too_small`: the quality target exceeds the budget; the mean quality it does buy.
+    /// - `floors_unreachable`: the fraction of every floor (and target) that can be met at once.
     pub code: &'static str,
     /// The same in words, with the numbers that prove it.
     pub reason: String,
-    /// The largest feasible value of what was asked for: queries that can be served
-    /// (`no_candidate`, `workload_*`), mean quality (`quality_unreachable`; `budget_too_small` with a
-    /// quality target), the fraction of every floor that can be met at once (`floors_unreachable`).
-    /// For `budget_too_small` with no target it is the smallest cost there is, in USD.
+    /// The largest feasible value of what was asked for, see [`Infeasible::code`].
     pub largest: f64,
-    /// Whether the reason is proven. False only where the relaxation is feasible and yet no plan
-    /// was found (group floors, or a target and a budget that meet within rounding to whole
-    /// queries).
+    /// Whether the reason is proven. False only where the relaxation is feasible and yet the search
+    /// for a plan ended without one (group floors, or a target and a budget that meet within
+    /// rounding to whole queries).
     pub proven: bool,
 }
 
@@ -162,7 +165,8 @@ pub struct Plan {
     /// The proven bound: no plan costs less (USD), or, under a budget alone, none has a higher mean
     /// quality. 0 when infeasible.
     pub bound: f64,
-    /// `(cost − bound) / bound`, or `(bound − quality) / bound` under a budget alone; ≥ 0.
+    /// `(cost − bound) / bound`, or `(bound − quality) / bound` under a budget alone; ≥ 0. A plan
+    /// proven by exhaustion states 1e-10, the least difference the search looks for.
     pub gap: f64,
     /// Shadow prices.
     pub duals: Duals,
@@ -173,7 +177,16 @@ pub struct Plan {
 impl<'a> Problem<'a> {
     /// N queries and M models with costs and qualities, nothing constrained yet.
     pub fn new(queries: usize, models: usize, cost: &'a [f64], quality: &'a [f64]) -> Self {
-        Problem { queries, models, cost, quality, quality_target: None, budget_usd: None, limits: None, groups: None }
+        Problem {
+            queries,
+            models,
+            cost,
+            quality,
+            quality_target: None,
+            budget_usd: None,
+            limits: None,
+            groups: None,
+        }
     }
 
     /// Refuses what cannot be represented, naming the place.
@@ -303,7 +316,11 @@ fn same_length(name: &str, found: usize, needed: usize) -> Result<()> {
 fn check_pairs(cost: &[f64], quality: &[f64], n: usize, max: f64) -> Result<()> {
     let place = |name: &str, at: usize| format!("{name} of query {} on model {}", at % n, at / n);
     if let Some(at) = cost.iter().position(|&c| !((0.0..=max).contains(&c) || c == f64::INFINITY)) {
-        return Err(number(&place("cost", at), cost[at], "a number of USD from 0 to 1e12, or +inf where forbidden"));
+        return Err(number(
+            &place("cost", at),
+            cost[at],
+            "a number of USD from 0 to 1e12, or +inf where forbidden",
+        ));
     }
     if let Some(at) = quality.iter().position(|p| !(0.0..=1.0).contains(p)) {
         return Err(number(&place("quality", at), quality[at], "a number from 0 to 1"));

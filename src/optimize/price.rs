@@ -58,7 +58,8 @@ pub fn frontier(costs: &[f64], qualities: &[f64], n: usize, m: usize) -> Result<
     let (mut quality, mut cost) = (Sum::default(), Sum::default());
     for i in 0..n {
         points.clear();
-        points.extend((0..m).map(|j| (qualities[j * n + i], costs[j * n + i])).filter(|(_, c)| c.is_finite()));
+        points
+            .extend((0..m).map(|j| (qualities[j * n + i], costs[j * n + i])).filter(|(_, c)| c.is_finite()));
         lower_hull(&mut points, &mut hull);
         let Some(&(p, c)) = hull.first() else {
             return Err(Error::Problem { what: format!("query {i} may not use any model") });
@@ -95,7 +96,13 @@ pub fn frontier(costs: &[f64], qualities: &[f64], n: usize, m: usize) -> Result<
 ///
 /// A target at or below the quality of the cheapest choice has price 0. One that no choice reaches
 /// gives the best end of the frontier with `reachable` false.
-pub fn price_of_quality(costs: &[f64], qualities: &[f64], n: usize, m: usize, target: f64) -> Result<PricePoint> {
+pub fn price_of_quality(
+    costs: &[f64],
+    qualities: &[f64],
+    n: usize,
+    m: usize,
+    target: f64,
+) -> Result<PricePoint> {
     let curve = frontier(costs, qualities, n, m)?;
     price_on(&curve, target)
 }
@@ -143,7 +150,9 @@ fn check(costs: &[f64], qualities: &[f64], n: usize, m: usize) -> Result<()> {
     let size = pairs(n, m)?;
     for (name, len) in [("costs", costs.len()), ("qualities", qualities.len())] {
         if len != size {
-            return Err(Error::Problem { what: format!("{name} has {len} entries, {n} queries × {m} models need {size}") });
+            return Err(Error::Problem {
+                what: format!("{name} has {len} entries, {n} queries × {m} models need {size}"),
+            });
         }
     }
     super::check_pairs(costs, qualities, n, MAX_COST_USD)
@@ -159,7 +168,8 @@ pub(super) struct Sum {
 impl Sum {
     pub(super) fn add(&mut self, term: f64) {
         let next = self.sum + term;
-        self.lost += if self.sum.abs() >= term.abs() { (self.sum - next) + term } else { (term - next) + self.sum };
+        self.lost +=
+            if self.sum.abs() >= term.abs() { (self.sum - next) + term } else { (term - next) + self.sum };
         self.sum = next;
     }
 
@@ -187,7 +197,9 @@ mod tests {
             let best = (0..m)
                 .map(|j| (costs[j * n + i], qualities[j * n + i]))
                 .filter(|(c, _)| c.is_finite())
-                .min_by(|a, b| (a.0 - lambda * a.1).total_cmp(&(b.0 - lambda * b.1)).then(b.1.total_cmp(&a.1)))
+                .min_by(|a, b| {
+                    (a.0 - lambda * a.1).total_cmp(&(b.0 - lambda * b.1)).then(b.1.total_cmp(&a.1))
+                })
                 .unwrap();
             quality += best.1 / n as f64;
             cost += best.0 / n as f64;

@@ -85,7 +85,8 @@ impl Transport {
     /// A solver for n queries and m models; no limits are as many slots as queries.
     pub fn new(n: usize, m: usize, limits: Option<&[u64]>) -> Self {
         let cap = n as u64;
-        let limits: Vec<u64> = limits.map_or_else(|| vec![cap; m], |l| l.iter().map(|&l| l.min(cap)).collect());
+        let limits: Vec<u64> =
+            limits.map_or_else(|| vec![cap; m], |l| l.iter().map(|&l| l.min(cap)).collect());
         let limited = limits.iter().any(|&l| l < cap);
         let slack = limits.iter().sum::<u64>().saturating_sub(cap);
         let square = if limited { m * m } else { 0 };
@@ -319,5 +320,106 @@ impl Transport {
         debug_assert!(models.iter().all(|&j| self.dummies[j as usize] == 0));
         let sum = |of: &[u64]| models.iter().map(|&j| of[j as usize]).sum();
         HallSet { confined: sum(&self.load), slots: sum(&self.limits), models }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    struct Random(u64);
+
+    impl Random {
+        fn below(&mut self, n: u64) -> u64 {
+            self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            (self.0 >> 33) % n
+        }
+    }
+
+    /// Costs in steps of a quarter (ties are the rule), some pairs forbidden, every query with one.
+    fn random(r: &mut Random, n: usize, m: usize) -> (Vec<f64>, Vec<u64>) {
+        let mut cost: Vec<f64> = (0..n * m)
+            .map(|_| if r.below(4) == 0 { f64::INFINITY } else { r.below(16) as f64 / 4.0 })
+            .collect();
+        (0..n).for_each(|i| cost[r.below(m as u64) as usize * n + i] = 1.0);
+        let limits = (0..m).map(|_| r.below(2 * n as u64 / m as u64 + 2)).collect();
+        (cost, limits)
+    }
+
+    fn total(cost: &[f64], x: &[u32]) -> f64 {
+        x.iter().enumerate().map(|(i, &j)| cost[j as usize * x.len() + i]).sum()
+    }
+
+    fn brute(cost: &[f64], limits: &[u64], n: usize, i: usize, load: &mut [u64]) -> f64 {
+        if i == n {
+            return 0.0;
+        }
+        let mut best = f64::INFINITY;
+        for j in 0..limits.len() {
+            if load[j] < limits[j] && cost[j * n + i].is_finite() {
+                load[j] += 1;
+                best = best.min(cost[j * n + i] + brute(cost, limits, n, i + 1, load));
+                load[j] -= 1;
+            }
+        }
+        best
+    }
+
+    #[test]
+    fn optimal_or_a_true_hall_set() {
+        let mut r = Random(1);
+        let (mut solved, mut stuck) = (0, 0);
+        for _ in 0..4000 {
+            let (n, m) = (1 + r.below(7) as usize, 1 + r.below(4) as usize);
+            let (cost, limits) = random(&mut r, n, m);
+            let best = brute(&cost, &limits, n, 0, &mut vec![0; m]);
+            let mut transport = Transport::new(n, m, Some(&limits));
+            match transport.solve(&cost) {
+                Ok(()) => {
+                    solved += 1;
+                    assert_eq!(total(&cost, &transport.assignment), best);
+                    assert_eq!(transport.dual(&cost), best, "dual = primal, exactly: quarters do not round");
+                    assert!(transport.load.iter().zip(&limits).all(|(load, limit)| load <= limit));
+                    let unused = |j: usize| transport.load[j] < limits[j].min(n as u64);
+                    assert!((0..m).all(|j| transport.price[j] == 0.0 || !unused(j)), "slack has no price");
+                }
+                Err(hall) => {
+                    stuck += 1;
+                    assert_eq!(best, f64::INFINITY);
+                    let inside = |j: usize| hall.models.contains(&(j as u32));
+                    let confined =
+                        (0..n).filter(|&i| (0..m).all(|j| inside(j) || cost[j * n + i].is_infinite()));
+                    assert!(confined.count() as u64 >= hall.confined && hall.confined > hall.slots);
+                    let slots: u64 = hall.models.iter().map(|&j| limits[j as usize].min(n as u64)).sum();
+                    assert_eq!(hall.slots, slots);
+                }
+            }
+        }
+        assert!(solved > 500 && stuck > 500, "{solved} {stuck}");
+    }
+
+    #[test]
+    fn warm_prices_change_the_work_not_the_optimum() {
+        let mut r = Random(2);
+        for _ in 0..200 {
+            let (n, m) = (40, 5);
+            let mut transport = Transport::new(n, m, Some(&[8, 8, 9, 12, 5]));
+            for _ in 0..5 {
+                let cost: Vec<f64> = (0..n * m).map(|_| r.below(1000) as f64 / 8.0).collect();
+                transport.solve(&cost).unwrap();
+                let mut cold = Transport::new(n, m, Some(&[8, 8, 9, 12, 5]));
+                cold.solve(&cost).unwrap();
+                assert_eq!(total(&cost, &transport.assignment), total(&cost, &cold.assignment));
+                assert_eq!(transport.dual(&cost), cold.dual(&cost));
+            }
+        }
+    }
+
+    #[test]
+    fn without_limits_everyone_takes_the_first_cheapest() {
+        let mut transport = Transport::new(3, 2, None);
+        transport.solve(&[1.0, 2.0, 3.0, 1.0, 1.0, 4.0]).unwrap();
+        assert_eq!(transport.assignment, [0, 1, 0]);
+        assert_eq!(transport.dual(&[1.0, 2.0, 3.0, 1.0, 1.0, 4.0]), 5.0);
     }
 }
