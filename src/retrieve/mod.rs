@@ -56,7 +56,7 @@ pub struct Neighbor {
 
 impl Neighbor {
     /// Nearest first; ties go to the lower record, so that every host and backend agrees.
-    fn order(&self, other: &Self) -> std::cmp::Ordering {
+    fn order(self, other: Self) -> std::cmp::Ordering {
         self.distance.total_cmp(&other.distance).then(self.record.cmp(&other.record))
     }
 }

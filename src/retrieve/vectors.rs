@@ -34,25 +34,18 @@ pub(super) struct Row<'a> {
 impl Vectors {
     /// An empty table for vectors of `dimensions` components.
     pub fn new(dimensions: usize) -> Result<Self> {
-        if dimensions > MAX_DIMENSIONS {
-            return Err(Error::index(format!("{dimensions} dimensions are more than {MAX_DIMENSIONS}")));
-        }
+        check_dimensions(dimensions)?;
         let stride = dimensions.next_multiple_of(LANES);
         Ok(Vectors { dimensions, stride, components: Vec::new(), inverse_lengths: Vec::new() })
     }
 
     /// Reads `n` rows as [`to_bytes`](Vectors::to_bytes) writes them.
     pub(super) fn from_bytes(dimensions: usize, n: usize, bytes: &[u8]) -> Result<Self> {
+        check_size(dimensions, n, bytes)?;
         let mut vectors = Vectors::new(dimensions)?;
-        if n.checked_mul(dimensions) != Some(bytes.len()) || (dimensions == 0 && n > 0) {
-            let what = format!("{} bytes of vectors for {n} records of {dimensions} dimensions", bytes.len());
-            return Err(Error::index(what));
-        }
         vectors.components.reserve_exact(n * vectors.stride);
         vectors.inverse_lengths.reserve_exact(n);
-        if dimensions > 0 {
-            bytes.chunks_exact(dimensions).for_each(|row| vectors.push_quantized(row.iter().map(|&b| b as i8)));
-        }
+        bytes.chunks_exact(dimensions).for_each(|row| vectors.push_quantized(row.iter().map(|&b| b as i8)));
         Ok(vectors)
     }
 
@@ -76,9 +69,15 @@ impl Vectors {
         self.dimensions
     }
 
+    /// Vector `n`, at unit length; panics if there are not so many.
+    pub fn get(&self, n: usize) -> Vec<f32> {
+        let row = self.row(n);
+        row.components[..self.dimensions].iter().map(|&c| f32::from(c) * row.inverse_length).collect()
+    }
+
     /// Appends a vector.
     pub fn push(&mut self, vector: &[f32]) -> Result<()> {
-        self.check(vector)?;
+        check(vector, self.dimensions)?;
         self.push_quantized(quantize(vector));
         Ok(())
     }
@@ -90,22 +89,6 @@ impl Vectors {
         self.inverse_lengths.push(inverse_length(&self.components[start..]));
     }
 
-    /// Refuses a vector of other dimensions or with a component that is not finite.
-    pub(super) fn check(&self, vector: &[f32]) -> Result<()> {
-        if vector.len() != self.dimensions {
-            let what = format!("an embedding of {} dimensions in an index of {}", vector.len(), self.dimensions);
-            return Err(Error::index(what));
-        }
-        match vector.iter().position(|x| !x.is_finite()) {
-            Some(i) => Err(Error::Number {
-                place: format!("embedding[{i}]"),
-                value: vector[i].to_string(),
-                expected: "a finite number",
-            }),
-            None => Ok(()),
-        }
-    }
-
     pub(super) fn row(&self, n: usize) -> Row<'_> {
         Row {
             components: &self.components[n * self.stride..][..self.stride],
@@ -114,8 +97,40 @@ impl Vectors {
     }
 
     pub(super) fn rows(&self) -> impl Iterator<Item = Row<'_>> {
-        let components = self.components.chunks_exact(self.stride.max(1));
+        let components = self.components.chunks_exact(self.stride);
         components.zip(&self.inverse_lengths).map(|(components, &inverse_length)| Row { components, inverse_length })
+    }
+}
+
+fn check_dimensions(dimensions: usize) -> Result<()> {
+    if (1..=MAX_DIMENSIONS).contains(&dimensions) {
+        return Ok(());
+    }
+    Err(Error::index(format!("{dimensions} dimensions, not 1 to {MAX_DIMENSIONS}")))
+}
+
+/// Refuses bytes that are not `n` rows.
+pub(super) fn check_size(dimensions: usize, n: usize, bytes: &[u8]) -> Result<()> {
+    check_dimensions(dimensions)?;
+    if n.checked_mul(dimensions) == Some(bytes.len()) {
+        return Ok(());
+    }
+    Err(Error::index(format!("{} bytes of vectors for {n} records of {dimensions} dimensions", bytes.len())))
+}
+
+/// Refuses a vector of other dimensions or with a component that is not finite.
+pub(super) fn check(vector: &[f32], dimensions: usize) -> Result<()> {
+    if vector.len() != dimensions {
+        let what = format!("an embedding of {} dimensions in an index of {dimensions}", vector.len());
+        return Err(Error::index(what));
+    }
+    match vector.iter().position(|x| !x.is_finite()) {
+        Some(i) => Err(Error::Number {
+            place: format!("embedding[{i}]"),
+            value: vector[i].to_string(),
+            expected: "a finite number",
+        }),
+        None => Ok(()),
     }
 }
 
@@ -128,7 +143,7 @@ impl Row<'_> {
     }
 }
 
-/// A query in the form of a row.
+/// A row of its own, such as a query.
 pub(super) struct Quantized {
     components: Vec<i8>,
     inverse_length: f32,
@@ -136,8 +151,12 @@ pub(super) struct Quantized {
 
 impl Quantized {
     pub(super) fn new(vector: &[f32]) -> Self {
-        let mut components: Vec<i8> = quantize(vector).collect();
-        components.resize(vector.len().next_multiple_of(LANES), 0);
+        Quantized::from_components(quantize(vector))
+    }
+
+    pub(super) fn from_components(components: impl Iterator<Item = i8>) -> Self {
+        let mut components: Vec<i8> = components.collect();
+        components.resize(components.len().next_multiple_of(LANES), 0);
         let inverse_length = inverse_length(&components);
         Quantized { components, inverse_length }
     }
@@ -153,7 +172,7 @@ fn quantize(vector: &[f32]) -> impl Iterator<Item = i8> {
     vector.iter().map(move |x| (x / largest * 127.0).round_ties_even() as i8)
 }
 
-pub(super) fn inverse_length(components: &[i8]) -> f32 {
+fn inverse_length(components: &[i8]) -> f32 {
     match dot(components, components) {
         0 => 0.0,
         square => 1.0 / (square as f32).sqrt(),
@@ -208,6 +227,7 @@ mod tests {
         assert!(Vectors::from_bytes(2, 2, &[0; 3]).is_err());
         assert!(Vectors::from_bytes(usize::MAX, 2, &[0; 3]).is_err());
         assert!(Vectors::from_bytes(0, 1 << 60, &[]).is_err());
+        assert!(Vectors::new(0).is_err());
     }
 
     proptest! {
@@ -230,7 +250,9 @@ mod tests {
         #[test]
         fn the_bytes_are_the_vectors(rows in proptest::collection::vec(proptest::collection::vec(-1.0f32..1.0, 7), 0..9)) {
             let mut vectors = Vectors::new(7).unwrap();
-            rows.iter().for_each(|row| vectors.push(row).unwrap());
+            for row in &rows {
+                vectors.push(row).unwrap();
+            }
             let back = Vectors::from_bytes(7, rows.len(), &vectors.to_bytes()).unwrap();
             prop_assert_eq!(back, vectors);
         }
