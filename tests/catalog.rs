@@ -41,8 +41,13 @@ fn find<'a>(imported: &'a Imported, id: &str) -> &'a Model {
 fn litellms_whole_table() {
     let Some(json) = read("../shared/data/litellm_model_prices.json.gz") else { return };
     let Some(parameters) = parameters() else { return };
-    let imported = from_litellm(&json, &parameters.abilities, VERSION).expect("imports");
+    let mut imported = from_litellm(&json, &parameters.abilities, VERSION).expect("imports");
+    let shipped = Catalog::from_json(&read("models/catalog.json").expect("committed")).expect("valid");
+    assert!(imported.attach(&shipped) > 200);
     println!("{imported}");
+    let lent = find(&imported, "azure/gpt-5.5");
+    assert_eq!(lent.ability, shipped.models[shipped.position("openai/gpt-5.5").expect("shipped")].ability);
+    assert!(lent.ability.is_some() && lent.effort.is_some());
 
     // Every row is somewhere.
     assert_eq!(imported.rows, 4553);
@@ -50,7 +55,10 @@ fn litellms_whole_table() {
     assert_eq!(imported.rows, imported.routable + imported.unroutable.values().sum::<usize>());
     let candidates = imported.catalog.models.iter().filter(|m| m.unroutable.is_none());
     assert_eq!(candidates.clone().count(), imported.routable);
-    assert!(candidates.clone().all(|m| m.id.starts_with(&format!("{}/", m.provider))), "an id without its provider");
+    assert!(
+        candidates.clone().all(|m| m.id.starts_with(&format!("{}/", m.provider))),
+        "an id without its provider"
+    );
 
     let gpt = find(&imported, "openai/gpt-4o");
     let cost = gpt.cost.as_ref().expect("priced");
@@ -95,7 +103,12 @@ fn the_data_sets_models() {
     assert_eq!((imported.rows, imported.routable), (imported.catalog.models.len(), imported.rows));
     for model in &imported.catalog.models {
         assert!(model.cost.is_some() && model.limit.context.is_some(), "{}", model.id);
-        assert_eq!((model.tool_call, model.json, model.modalities.as_ref()), (None, None, None), "{}", model.id);
+        assert_eq!(
+            (model.tool_call, model.json, model.modalities.as_ref()),
+            (None, None, None),
+            "{}",
+            model.id
+        );
         assert_eq!(model.ability.is_some(), parameters.abilities.contains_key(&model.id), "{}", model.id);
     }
     assert!(imported.catalog.position("Llama-3.1-405B-Inst@sambanova").is_some());
@@ -114,8 +127,14 @@ fn the_catalog_of_the_artifacts_is_sound() {
     }
     if let Some(parameters) = parameters() {
         for model in &catalog.models {
-            let dimensions = (model.ability.as_ref().map(|a| a.mean.len()), model.length.as_ref().map(|l| l.mean.len()));
-            assert_eq!(dimensions, (Some(parameters.skills + 1), Some(parameters.lengths + 1)), "{}", model.id);
+            let dimensions =
+                (model.ability.as_ref().map(|a| a.mean.len()), model.length.as_ref().map(|l| l.mean.len()));
+            assert_eq!(
+                dimensions,
+                (Some(parameters.skills + 1), Some(parameters.lengths + 1)),
+                "{}",
+                model.id
+            );
         }
     }
 }

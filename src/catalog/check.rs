@@ -80,7 +80,12 @@ struct Findings(Vec<Finding>);
 
 impl Findings {
     fn note(&mut self, code: &'static str, model: Option<&Model>, what: impl Into<String>) {
-        self.0.push(Finding { code, model: model.map(|m| m.id.clone()), what: what.into(), contradictory: false });
+        self.0.push(Finding {
+            code,
+            model: model.map(|m| m.id.clone()),
+            what: what.into(),
+            contradictory: false,
+        });
     }
 
     fn contradiction(&mut self, code: &'static str, model: &Model, what: impl Into<String>) {
@@ -102,19 +107,33 @@ impl Findings {
             _ => {}
         }
         match &model.ability {
-            None => self.note("no_ability", Some(model), "no ability is known: never chosen (see `pennyroute fit`)"),
+            None => self.note(
+                "no_ability",
+                Some(model),
+                "no ability is known: never chosen (see `pennyroute fit`)",
+            ),
             Some(ability) if ability.sd.contains(&0.0) => {
                 self.contradiction("certain_ability", model, "an ability is stated as certain (sd 0)");
             }
             Some(_) => {}
         }
-        if let Some(effort) = &model.effort {
-            if !EFFORTS.contains(&effort.as_str()) {
-                self.note("unknown_effort", Some(model), format!("effort `{effort}` is none of {}", EFFORTS.join(", ")));
-            }
-            if !model.id.ends_with(&format!("@{effort}")) {
-                self.contradiction("effort_id", model, format!("asks for effort `{effort}`, which its id does not end with"));
-            }
+        if let Some(effort) = model.effort.as_deref().filter(|effort| !EFFORTS.contains(effort)) {
+            self.note(
+                "unknown_effort",
+                Some(model),
+                format!("effort `{effort}` is none of {}", EFFORTS.join(", ")),
+            );
+        }
+        // The plain id may ask for an effort too (its everyday one); an id that names one asks for that.
+        let named =
+            model.id.rsplit_once('@').map(|(_, suffix)| suffix).filter(|suffix| EFFORTS.contains(suffix));
+        if named.is_some() && named != model.effort.as_deref() {
+            let asked = model.effort.as_deref().unwrap_or("no");
+            self.contradiction(
+                "effort_id",
+                model,
+                format!("its id names an effort, it asks for {asked} effort"),
+            );
         }
     }
 
@@ -128,13 +147,21 @@ impl Findings {
                 self.note("retiring", Some(model), format!("retires in {days} days, on {date}"));
             }
             if model.released.is_some_and(|released| released >= day) {
-                self.contradiction("retired_before_release", model, format!("retires on {date}, before its release"));
+                self.contradiction(
+                    "retired_before_release",
+                    model,
+                    format!("retires on {date}, before its release"),
+                );
             }
         }
         if let Some(day) = model.released.filter(|day| !day.reached(at)) {
             self.note("unreleased", Some(model), format!("is released on {} only", String::from(day)));
         }
-        let oldest = model.sources.iter().filter_map(|source| Some((last_date(source)?, source))).min_by_key(|&(day, _)| day);
+        let oldest = model
+            .sources
+            .iter()
+            .filter_map(|source| Some((last_date(source)?, source)))
+            .min_by_key(|&(day, _)| day);
         if let Some((day, source)) = oldest.filter(|(day, _)| -day.days_from(at) > STALE_SOURCE_DAYS) {
             self.note("stale", Some(model), format!("a source is {} days old: {source}", -day.days_from(at)));
         }
@@ -142,7 +169,11 @@ impl Findings {
 
     fn prices(&mut self, model: &Model, cost: &PriceList, at: Moment) {
         if cost.has_zero() && !model.free {
-            self.note("zero_price", Some(model), "a price is zero and the model is not marked free: taken as unknown");
+            self.note(
+                "zero_price",
+                Some(model),
+                "a price is zero and the model is not marked free: taken as unknown",
+            );
         }
         if model.free && !cost.has_zero() {
             self.contradiction("free_but_priced", model, "is marked free and has a price");
@@ -151,13 +182,20 @@ impl Findings {
         let all = cost.tiers.iter().map(|t| t.rates).chain(hours).chain(cost.changes.iter().map(|c| c.rates));
         for rates in std::iter::once(cost.base).chain(all) {
             if let Some(cached) = rates.cache_read.filter(|&cached| cached > rates.input) {
-                self.contradiction("cache_dearer", model, format!("cached input costs {cached}, other input {}", rates.input));
+                self.contradiction(
+                    "cache_dearer",
+                    model,
+                    format!("cached input costs {cached}, other input {}", rates.input),
+                );
             }
         }
         let mut below = (0, cost.base);
         for tier in &cost.tiers {
             if tier.above_input_tokens <= below.0 {
-                let what = format!("the tier above {} tokens does not follow on {}", tier.above_input_tokens, below.0);
+                let what = format!(
+                    "the tier above {} tokens does not follow on {}",
+                    tier.above_input_tokens, below.0
+                );
                 self.contradiction("tier_order", model, what);
             }
             if tier.rates.input < below.1.input || tier.rates.output < below.1.output {
@@ -172,7 +210,11 @@ impl Findings {
             }
             for other in &cost.hours[..i] {
                 if holds(window, other.from) || holds(other, window.from) {
-                    self.contradiction("hours_overlap", model, format!("the hours {} and {} overlap", span(other), span(window)));
+                    self.contradiction(
+                        "hours_overlap",
+                        model,
+                        format!("the hours {} and {} overlap", span(other), span(window)),
+                    );
                 }
             }
         }
@@ -181,7 +223,11 @@ impl Findings {
             if cost.changes[..i].iter().any(|other| other.from == change.from) {
                 self.contradiction("change_repeated", model, format!("two changes of price on {date}"));
             } else if change.from.reached(at) {
-                self.note("change_reached", Some(model), format!("the price announced for {date} is in force: make it the base"));
+                self.note(
+                    "change_reached",
+                    Some(model),
+                    format!("the price announced for {date} is in force: make it the base"),
+                );
             }
         }
     }
@@ -194,11 +240,17 @@ impl Findings {
         }
         for mut family in families.into_values().filter(|family| family.len() > 1) {
             for (i, model) in family.iter().enumerate() {
-                let Some(twin) = family[..i].iter().find(|other| other.effort == model.effort) else { continue };
+                let Some(twin) = family[..i].iter().find(|other| other.effort == model.effort) else {
+                    continue;
+                };
                 if twin.cost == model.cost {
                     self.note("duplicate", Some(model), format!("is the same model as `{}`", twin.id));
                 } else {
-                    self.contradiction("duplicate_price", model, format!("is the same model as `{}` at another price", twin.id));
+                    self.contradiction(
+                        "duplicate_price",
+                        model,
+                        format!("is the same model as `{}` at another price", twin.id),
+                    );
                 }
             }
             let rank = |model: &Model| EFFORTS.iter().position(|&e| Some(e) == model.effort.as_deref());
@@ -217,21 +269,32 @@ impl Findings {
         {
             let sd = a.sd.first().copied().unwrap_or(0.0).hypot(b.sd.first().copied().unwrap_or(0.0));
             if higher < level - sd {
-                self.contradiction("effort_order", more, format!("is rated below `{}`, which asks for less effort", less.id));
+                self.contradiction(
+                    "effort_order",
+                    more,
+                    format!("is rated below `{}`, which asks for less effort", less.id),
+                );
             }
         }
         if let (Some(a), Some(b)) = (&less.length, &more.length)
             && let (Some(&level), Some(&longer)) = (a.mean.first(), b.mean.first())
             && longer < level
         {
-            self.contradiction("effort_order", more, format!("writes less than `{}`, which asks for less effort", less.id));
+            self.contradiction(
+                "effort_order",
+                more,
+                format!("writes less than `{}`, which asks for less effort", less.id),
+            );
         }
     }
 
     /// Abilities multiply one predictor's skills, so they all have one length; lengths likewise.
     fn dimensions(&mut self, models: &[&Model]) {
         for (what, size) in [
-            ("ability", (|m: &Model| m.ability.as_ref().map(|a| a.mean.len())) as fn(&Model) -> Option<usize>),
+            (
+                "ability",
+                (|m: &Model| m.ability.as_ref().map(|a| a.mean.len())) as fn(&Model) -> Option<usize>,
+            ),
             ("length", |m: &Model| m.length.as_ref().map(|l| l.mean.len())),
         ] {
             let mut sizes: HashMap<usize, usize> = HashMap::new();
@@ -239,7 +302,11 @@ impl Findings {
             let Some((&usual, _)) = sizes.iter().max_by_key(|&(&n, &count)| (count, n)) else { continue };
             for model in models {
                 if let Some(n) = size(model).filter(|&n| n != usual) {
-                    self.contradiction("ability_dimensions", model, format!("its {what} has {n} entries, others have {usual}"));
+                    self.contradiction(
+                        "ability_dimensions",
+                        model,
+                        format!("its {what} has {n} entries, others have {usual}"),
+                    );
                 }
             }
         }
@@ -251,7 +318,11 @@ fn span(window: &Hours) -> String {
 }
 
 fn holds(window: &Hours, time: TimeOfDay) -> bool {
-    if window.from <= window.to { window.from <= time && time < window.to } else { time >= window.from || time < window.to }
+    if window.from <= window.to {
+        window.from <= time && time < window.to
+    } else {
+        time >= window.from || time < window.to
+    }
 }
 
 fn leading_date(text: &str) -> Option<Day> {
@@ -353,10 +424,16 @@ pub fn diff(before: &Catalog, after: &Catalog) -> Result<CatalogDiff> {
         paths.sort_unstable();
         paths.dedup();
         for path in paths {
-            let (before, after) = (was.get(path).unwrap_or(&Value::Null), is.get(path).unwrap_or(&Value::Null));
+            let (before, after) =
+                (was.get(path).unwrap_or(&Value::Null), is.get(path).unwrap_or(&Value::Null));
             if before != after {
                 let field = path.clone();
-                changed.push(CatalogChange { model: model.id.clone(), field, before: before.clone(), after: after.clone() });
+                changed.push(CatalogChange {
+                    model: model.id.clone(),
+                    field,
+                    before: before.clone(),
+                    after: after.clone(),
+                });
             }
         }
     }
@@ -411,7 +488,8 @@ mod tests {
     const NOW: &str = "2026-11-20T12:00:00Z";
 
     fn catalog(models: &str) -> Catalog {
-        Catalog::from_json(format!(r#"{{"format":1,"version":"2026-11-20","models":[{models}]}}"#).as_bytes()).unwrap()
+        Catalog::from_json(format!(r#"{{"format":1,"version":"2026-11-20","models":[{models}]}}"#).as_bytes())
+            .unwrap()
     }
 
     /// A model without any finding, with `more` fields.
@@ -448,8 +526,14 @@ mod tests {
             (r#""deprecation_date":"2027-02-18""#, "retiring"),
             (r#""released":"2026-11-21""#, "unreleased"),
             (r#""sources":["a board, 2026-01-31, seen in a copy","b 2026-10"]"#, "stale"),
-            (r#""cost":{"input":1,"output":2,"changes":[{"from":"2026-11-20","input":2,"output":4}]}"#, "change_reached"),
-            (r#""cost":{"input":1,"output":2,"tiers":[{"above_input_tokens":9,"input":0.5,"output":2}]}"#, "cheaper_tier"),
+            (
+                r#""cost":{"input":1,"output":2,"changes":[{"from":"2026-11-20","input":2,"output":4}]}"#,
+                "change_reached",
+            ),
+            (
+                r#""cost":{"input":1,"output":2,"tiers":[{"above_input_tokens":9,"input":0.5,"output":2}]}"#,
+                "cheaper_tier",
+            ),
             (r#""unroutable":"because","cost":null"#, "unroutable"),
         ] {
             assert_eq!(codes(&model("a/m", more)), [(code, false)], "{more}");
@@ -466,17 +550,27 @@ mod tests {
             (r#""cost":{"input":1,"output":2,"cache_read":1.5}"#, "cache_dearer"),
             (r#""ability":{"mean":[1.0],"sd":[0.0],"source":"published"}"#, "certain_ability"),
             (r#""free":true"#, "free_but_priced"),
-            (r#""effort":"low""#, "effort_id"),
             (r#""released":"2030-01-01","deprecation_date":"2029-01-01""#, "retired_before_release"),
         ] {
             assert_eq!(codes(&model("a/m", more)).first(), Some(&(code, true)), "{more}");
         }
+        assert_eq!(codes(&model("a/m@high", r#""effort":"low""#)), [("effort_id", true)]);
+        assert_eq!(codes(&model("a/m", r#""effort":"low""#)), []);
         let cost = |rules: &str| model("a/m", &format!(r#""cost":{{"input":1,"output":2,{rules}}}"#));
         for (rules, code) in [
-            (r#""tiers":[{"above_input_tokens":9,"input":2,"output":2},{"above_input_tokens":8,"input":2,"output":2}]"#, "tier_order"),
-            (r#""hours":[{"from":"22:00","to":"02:00","input":1,"output":1},{"from":"01:59","to":"03:00","input":1,"output":1}]"#, "hours_overlap"),
+            (
+                r#""tiers":[{"above_input_tokens":9,"input":2,"output":2},{"above_input_tokens":8,"input":2,"output":2}]"#,
+                "tier_order",
+            ),
+            (
+                r#""hours":[{"from":"22:00","to":"02:00","input":1,"output":1},{"from":"01:59","to":"03:00","input":1,"output":1}]"#,
+                "hours_overlap",
+            ),
             (r#""hours":[{"from":"22:00","to":"22:00","input":1,"output":1}]"#, "hours_empty"),
-            (r#""changes":[{"from":"2027-01-01","input":1,"output":1},{"from":"2027-01-01","input":2,"output":2}]"#, "change_repeated"),
+            (
+                r#""changes":[{"from":"2027-01-01","input":1,"output":1},{"from":"2027-01-01","input":2,"output":2}]"#,
+                "change_repeated",
+            ),
         ] {
             assert_eq!(codes(&cost(rules)), [(code, true)], "{rules}");
         }
@@ -491,10 +585,13 @@ mod tests {
         assert_eq!(entries(&plain, &twin), [("duplicate", false)]);
         let dear = model("a/m@", r#""cost":{"input":9,"output":9}"#);
         assert_eq!(entries(&plain, &dear), [("duplicate_price", true)]);
-        let low = model("a/m@low", r#""effort":"low","length":{"mean":[6.0],"residual_sd":1,"source":"prior"}"#);
-        let worse = model("a/m@max", r#""effort":"max","ability":{"mean":[0.0],"sd":[0.3],"source":"published"}"#);
+        let low =
+            model("a/m@low", r#""effort":"low","length":{"mean":[6.0],"residual_sd":1,"source":"prior"}"#);
+        let worse =
+            model("a/m@max", r#""effort":"max","ability":{"mean":[0.0],"sd":[0.3],"source":"published"}"#);
         assert_eq!(entries(&worse, &low), [("effort_order", true)]);
-        let shorter = model("a/m@max", r#""effort":"max","length":{"mean":[5.0],"residual_sd":1,"source":"prior"}"#);
+        let shorter =
+            model("a/m@max", r#""effort":"max","length":{"mean":[5.0],"residual_sd":1,"source":"prior"}"#);
         assert_eq!(entries(&shorter, &low), [("effort_order", true)]);
         let other = model("b/x", r#""ability":{"mean":[1.0,2.0],"sd":[0.3,0.3],"source":"published"}"#);
         assert_eq!(codes(&format!("{plain},{},{other}", model("c/y", ""))), [("ability_dimensions", true)]);
@@ -507,7 +604,10 @@ mod tests {
             check(&catalog, Moment::parse(NOW).unwrap()).first().map(ToString::to_string)
         };
         assert_eq!(at("2026-09-21"), None);
-        assert_eq!(at("2026-09-20-beta").as_deref(), Some("catalog: version `2026-09-20-beta` is 61 days old (stale)"));
+        assert_eq!(
+            at("2026-09-20-beta").as_deref(),
+            Some("catalog: version `2026-09-20-beta` is 61 days old (stale)")
+        );
         assert!(at("mine").is_some_and(|line| line.ends_with("(undated)")));
     }
 
@@ -516,11 +616,17 @@ mod tests {
         let before = catalog(&format!("{},{}", model("a/gone", ""), model("a/m", r#""tool_call":true"#)));
         let after = catalog(&format!(
             "{},{}",
-            model("a/m", r#""tool_call":false,"cost":{"input":2,"output":2,"tiers":[{"above_input_tokens":9,"input":3,"output":2}]}"#),
+            model(
+                "a/m",
+                r#""tool_call":false,"cost":{"input":2,"output":2,"tiers":[{"above_input_tokens":9,"input":3,"output":2}]}"#
+            ),
             model("a/new", "")
         ));
         let found = diff(&before, &after).unwrap();
-        assert_eq!((found.added.as_slice(), found.removed.as_slice()), (&["a/new".to_owned()][..], &["a/gone".to_owned()][..]));
+        assert_eq!(
+            (found.added.as_slice(), found.removed.as_slice()),
+            (&["a/new".to_owned()][..], &["a/gone".to_owned()][..])
+        );
         let lines: Vec<String> = found.changed.iter().map(ToString::to_string).collect();
         assert_eq!(
             lines,
@@ -533,7 +639,11 @@ mod tests {
                 "~ a/m tool_call: true -> false",
             ]
         );
-        assert!(found.to_string().starts_with("2026-11-20 -> 2026-11-20: 1 added, 1 removed, 6 fields changed\n~ a/m"));
+        assert!(
+            found
+                .to_string()
+                .starts_with("2026-11-20 -> 2026-11-20: 1 added, 1 removed, 6 fields changed\n~ a/m")
+        );
         assert!(diff(&before, &before).unwrap().is_empty());
         let json = serde_json::to_value(&found).unwrap();
         assert_eq!(json["changed"][1]["after"], 2.0);

@@ -6,13 +6,13 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::fmt;
+use std::hash::Hash;
 
 use serde::de::{Deserializer, MapAccess, Visitor};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-use super::{CATALOG_FORMAT, Catalog, Limit, Model};
-use crate::artifact::RecordedModel;
+use super::{CATALOG_FORMAT, Catalog, Limit, Model, RecordedModel, Source};
 use crate::error::{Error, Result};
 use crate::money::{Hours, PriceList, Rates, Tier, TimeOfDay};
 
@@ -44,6 +44,44 @@ impl fmt::Display for Imported {
     }
 }
 
+const RECORDED: &str = "with the ability of a recorded model";
+const PUBLISHED: &str = "with the ability of a model of the shipped catalog";
+const WITHOUT_ABILITY: &str = "without an ability (see `pennyroute fit`)";
+
+impl Imported {
+    /// Gives models that are still without an ability that of the model of the same name in
+    /// `shipped`, the catalog that comes with the artifacts; returns how many.
+    ///
+    /// The ability holds at one reasoning effort, which the model is then asked for by name. Abilities
+    /// that were themselves guessed from a price are not passed on.
+    pub fn attach(&mut self, shipped: &Catalog) -> usize {
+        let sound =
+            |m: &&Model| m.ability.as_ref().is_some_and(|a| a.source != Source::Price) && !m.id.contains('@');
+        let names = shipped.models.iter().filter(sound).flat_map(|model| {
+            let last = model.base.rsplit('/').next().unwrap_or(&model.base);
+            let own = model.id.split_once('/').map_or(model.id.as_str(), |(_, name)| name);
+            [model.base.as_str(), last, own].map(|name| (name, model))
+        });
+        let known = Known::new(names);
+        let mut attached = 0;
+        for model in self.catalog.models.iter_mut().filter(|m| m.unroutable.is_none() && m.ability.is_none())
+        {
+            if let Some(same) = known.get(&model.base) {
+                model.ability.clone_from(&same.ability);
+                model.length.clone_from(&same.length);
+                model.effort.clone_from(&same.effort);
+                attached += 1;
+            }
+        }
+        if attached > 0 {
+            self.notes.insert(PUBLISHED.to_owned(), attached);
+            let left = self.notes.remove(WITHOUT_ABILITY).unwrap_or(0) - attached;
+            self.notes.extend((left > 0).then(|| (WITHOUT_ABILITY.to_owned(), left)));
+        }
+        attached
+    }
+}
+
 /// A row on its way into the catalog.
 struct Row {
     /// Its name in the table.
@@ -61,7 +99,7 @@ struct Row {
 /// artifacts, by name in the outcomes) are attached where the names are the same, see `Known::get`.
 pub fn from_litellm(json: &[u8], known: &BTreeMap<String, RecordedModel>, version: &str) -> Result<Imported> {
     let table: Entries = parse(json)?;
-    let known = Known::new(known);
+    let known = Known::new(known.iter().map(|(name, model)| (name.as_str(), model)));
     let rows = table.0.into_iter().map(|(key, value)| litellm_row(key, &value, &known)).collect();
     finish(rows, version)
 }
@@ -88,9 +126,10 @@ pub fn from_dataset(json: &[u8], known: &BTreeMap<String, RecordedModel>, versio
     let table: Table = parse(json)?;
     let row = |entry: Entry| {
         let mut model = blank(entry.name.clone(), entry.provider, entry.name.clone());
-        model.cost = entry.price_in_per_1m.zip(entry.price_out_per_1m).map(|(input, output)| {
-            PriceList::flat(Rates { input, output, cache_read: None })
-        });
+        model.cost = entry
+            .price_in_per_1m
+            .zip(entry.price_out_per_1m)
+            .map(|(input, output)| PriceList::flat(Rates { input, output, cache_read: None }));
         model.limit.context = entry.context_window;
         model.reasoning = entry.hidden_reasoning_tokens;
         model.sources = entry.price_source.into_iter().map(|source| format!("price: {source}")).collect();
@@ -140,7 +179,9 @@ fn finish(mut rows: Vec<Row>, version: &str) -> Result<Imported> {
     for row in &rows {
         match (&row.class, &row.model.unroutable) {
             (Some(reason), _) | (None, Some(reason)) => *unroutable.entry(reason.clone()).or_insert(0) += 1,
-            (None, None) => row.notes.iter().for_each(|&note| *notes.entry(note.to_owned()).or_insert(0) += 1),
+            (None, None) => {
+                row.notes.iter().for_each(|&note| *notes.entry(note.to_owned()).or_insert(0) += 1)
+            }
         }
     }
     let routable = rows.len() - unroutable.values().sum::<usize>();
@@ -169,8 +210,11 @@ fn settle_duplicates(rows: &mut [Row]) {
             let row = &mut rows[i];
             let prices = if row.model.cost == kept_cost { "the same" } else { "other" };
             row.model.id = format!("{id}#{}", n + 2);
-            row.model.unroutable = Some(format!("key `{}` is a duplicate of `{id}`, with {prices} prices", row.key));
-            row.class = Some("duplicate of another row".into());
+            if row.model.unroutable.is_none() {
+                row.model.unroutable =
+                    Some(format!("key `{}` is a duplicate of `{id}`, with {prices} prices", row.key));
+                row.class = Some("duplicate of another row".into());
+            }
         }
     }
 }
@@ -203,7 +247,7 @@ impl<'de> Deserialize<'de> for Entries {
 /// The modes whose models answer a prompt with text.
 const MODES: [&str; 3] = ["chat", "responses", "completion"];
 
-fn litellm_row(key: String, value: &Value, known: &Known<'_>) -> Row {
+fn litellm_row(key: String, value: &Value, known: &Known<'_, RecordedModel>) -> Row {
     let nothing = Map::new();
     let fields = value.as_object().unwrap_or(&nothing);
     let stated = fields.get("litellm_provider").and_then(Value::as_str).unwrap_or("");
@@ -262,10 +306,15 @@ fn unroutable(key: &str, fields: &Map<String, Value>) -> Option<String> {
 }
 
 /// Reads the fields of a routable row; fails with the reason why they cannot be believed.
-fn read(fields: &Map<String, Value>, model: &mut Model, notes: &mut Vec<&'static str>) -> std::result::Result<(), String> {
+fn read(
+    fields: &Map<String, Value>,
+    model: &mut Model,
+    notes: &mut Vec<&'static str>,
+) -> std::result::Result<(), String> {
     let flag = |name: &str| fields.get(name).and_then(Value::as_bool);
     model.cost = prices(fields, notes)?;
-    model.limit = Limit { context: tokens(fields, "max_input_tokens")?, output: tokens(fields, "max_output_tokens")? };
+    model.limit =
+        Limit { context: tokens(fields, "max_input_tokens")?, output: tokens(fields, "max_output_tokens")? };
     model.tool_call = flag("supports_function_calling");
     model.json = flag("supports_response_schema");
     model.reasoning = flag("supports_reasoning").unwrap_or(false);
@@ -328,7 +377,9 @@ fn rates(fields: &Map<String, Value>, suffix: &str) -> std::result::Result<Optio
     let mut output = price(fields, &format!("output_cost_per_token{suffix}"))?;
     // Where thoughts cost more than the answer, everything is billed as dear as the thoughts: a
     // default call may think, and a price is never understated.
-    if let (Some(answer), Some(thought)) = (output, price(fields, &format!("output_cost_per_reasoning_token{suffix}"))?) {
+    if let (Some(answer), Some(thought)) =
+        (output, price(fields, &format!("output_cost_per_reasoning_token{suffix}"))?)
+    {
         output = Some(answer.max(thought));
     }
     let mut cache_read = price(fields, &format!("cache_read_input_token_cost{suffix}"))?;
@@ -340,7 +391,10 @@ fn rates(fields: &Map<String, Value>, suffix: &str) -> std::result::Result<Optio
     Ok(input.zip(output).map(|(input, output)| Rates { input, output, cache_read }))
 }
 
-fn prices(fields: &Map<String, Value>, notes: &mut Vec<&'static str>) -> std::result::Result<Option<PriceList>, String> {
+fn prices(
+    fields: &Map<String, Value>,
+    notes: &mut Vec<&'static str>,
+) -> std::result::Result<Option<PriceList>, String> {
     let mut list = match rates(fields, "")? {
         Some(base) => PriceList { tiers: tiers_by_key(fields, base)?, ..PriceList::flat(base) },
         None => match tiers_by_range(fields)? {
@@ -354,7 +408,10 @@ fn prices(fields: &Map<String, Value>, notes: &mut Vec<&'static str>) -> std::re
             return Ok(None);
         }
     }
-    if list.tiers.is_empty() && let Some(ranged) = tiers_by_range(fields)? && ranged.base == list.base {
+    if list.tiers.is_empty()
+        && let Some(ranged) = tiers_by_range(fields)?
+        && ranged.base == list.base
+    {
         list.tiers = ranged.tiers;
     }
     if !list.tiers.is_empty() {
@@ -369,7 +426,8 @@ fn prices(fields: &Map<String, Value>, notes: &mut Vec<&'static str>) -> std::re
             notes.push("with prices by time of day");
         }
     }
-    if fields.get("cache_read_input_token_cost").and_then(Value::as_f64) == Some(0.0) && list.base.input > 0.0 {
+    if fields.get("cache_read_input_token_cost").and_then(Value::as_f64) == Some(0.0) && list.base.input > 0.0
+    {
         notes.push("with free cached input next to paid input (no discount assumed)");
     }
     Ok(Some(list))
@@ -378,7 +436,9 @@ fn prices(fields: &Map<String, Value>, notes: &mut Vec<&'static str>) -> std::re
 /// Tiers from keys such as `input_cost_per_token_above_200k_tokens`; a missing part is the base's.
 fn tiers_by_key(fields: &Map<String, Value>, base: Rates) -> std::result::Result<Vec<Tier>, String> {
     let threshold = |key: &String| {
-        let rest = ["input", "output"].iter().find_map(|side| key.strip_prefix(&format!("{side}_cost_per_token_above_")))?;
+        let rest = ["input", "output"]
+            .iter()
+            .find_map(|side| key.strip_prefix(&format!("{side}_cost_per_token_above_")))?;
         rest.strip_suffix("k_tokens")?.parse::<u64>().ok()
     };
     let mut thousands: Vec<u64> = fields.keys().filter_map(threshold).collect();
@@ -389,7 +449,8 @@ fn tiers_by_key(fields: &Map<String, Value>, base: Rates) -> std::result::Result
         let suffix = format!("_above_{k}k_tokens");
         let input = price(fields, &format!("input_cost_per_token{suffix}"))?.unwrap_or(base.input);
         let output = price(fields, &format!("output_cost_per_token{suffix}"))?.unwrap_or(base.output);
-        let cache_read = price(fields, &format!("cache_read_input_token_cost{suffix}"))?.filter(|&usd| usd > 0.0);
+        let cache_read =
+            price(fields, &format!("cache_read_input_token_cost{suffix}"))?.filter(|&usd| usd > 0.0);
         tiers.push(Tier { above_input_tokens: k * 1000, rates: Rates { input, output, cache_read } });
     }
     Ok(tiers)
@@ -467,39 +528,58 @@ fn time_of_day(minute: usize) -> Option<TimeOfDay> {
 
 // --- abilities by name ---
 
-/// The recorded models, by exact and by normalised name.
-struct Known<'a> {
-    exact: &'a BTreeMap<String, RecordedModel>,
-    /// `None` where two recorded models share a normalised name: neither is attached.
-    normalised: HashMap<String, Option<&'a RecordedModel>>,
+/// Models of known ability, by exact and by normalised name; `None` where two share a name, in which
+/// case neither is attached.
+struct Known<'a, T> {
+    exact: HashMap<&'a str, Option<&'a T>>,
+    normalised: HashMap<String, Option<&'a T>>,
 }
 
-impl<'a> Known<'a> {
-    fn new(exact: &'a BTreeMap<String, RecordedModel>) -> Self {
-        let mut normalised = HashMap::new();
-        for (name, model) in exact {
-            normalised.entry(name.to_lowercase()).and_modify(|slot| *slot = None).or_insert(Some(model));
+impl<'a, T> Known<'a, T> {
+    /// From pairs of a name and a model; a model may have several different names.
+    fn new(names: impl IntoIterator<Item = (&'a str, &'a T)>) -> Self {
+        fn put<'a, K: Eq + Hash, T>(map: &mut HashMap<K, Option<&'a T>>, name: K, model: &'a T) {
+            let slot = map.entry(name).or_insert(Some(model));
+            if slot.is_some_and(|other| !std::ptr::eq(other, model)) {
+                *slot = None;
+            }
         }
-        Known { exact, normalised }
+        let mut known = Known { exact: HashMap::new(), normalised: HashMap::new() };
+        for (name, model) in names {
+            put(&mut known.exact, name, model);
+            put(&mut known.normalised, normalised(name), model);
+        }
+        known
     }
 
-    /// The recorded model that `LiteLLM` calls `key`: the name itself, or its last path segment, or
+    /// The model that `LiteLLM` calls `key`: the name itself, or its last path segment, or
     /// that in lower case with what Bedrock and Vertex add to it removed. Variants (`-turbo`, `:free`,
     /// `ft:…`, `-fp8`) are other names, and stay without an ability: a wrong one is worse than none.
-    fn get(&self, key: &str) -> Option<&'a RecordedModel> {
+    fn get(&self, key: &str) -> Option<&'a T> {
         let segment = key.rsplit('/').next().unwrap_or(key);
-        self.exact
-            .get(key)
-            .or_else(|| self.exact.get(segment))
-            .or_else(|| self.normalised.get(&normalised(segment)).copied().flatten())
+        let exact = self.exact.get(key).or_else(|| self.exact.get(segment));
+        exact.copied().flatten().or_else(|| self.normalised.get(&normalised(segment)).copied().flatten())
     }
 }
 
 /// `us.anthropic.claude-3-5-sonnet-20240620-v1:0` (Bedrock) and `claude-3-5-sonnet@20240620` (Vertex)
 /// are both `claude-3-5-sonnet-20240620`.
 fn normalised(segment: &str) -> String {
-    const PREFIXES: [&str; 13] = [
-        "us.", "eu.", "apac.", "au.", "jp.", "ca.", "global.", "us-gov.", "anthropic.", "meta.", "mistral.", "cohere.", "ai21.",
+    const PREFIXES: [&str; 14] = [
+        "us.",
+        "eu.",
+        "apac.",
+        "au.",
+        "jp.",
+        "ca.",
+        "global.",
+        "us-gov.",
+        "anthropic.",
+        "meta.",
+        "mistral.",
+        "cohere.",
+        "ai21.",
+        "amazon.",
     ];
     let lower = segment.to_lowercase();
     let revision = lower.rsplit_once("-v").filter(|(_, revision)| {
@@ -512,7 +592,9 @@ fn normalised(segment: &str) -> String {
         return name.to_owned();
     }
     match lower.split_once('@') {
-        Some((name, date)) if date.len() == 8 && date.bytes().all(|b| b.is_ascii_digit()) => format!("{name}-{date}"),
+        Some((name, date)) if date.len() == 8 && date.bytes().all(|b| b.is_ascii_digit()) => {
+            format!("{name}-{date}")
+        }
         _ => lower,
     }
 }
@@ -522,9 +604,9 @@ fn attach(model: &mut Model, recorded: Option<&RecordedModel>, notes: &mut Vec<&
         Some(recorded) => {
             model.ability = Some(recorded.ability.clone());
             model.length = Some(recorded.length.clone());
-            notes.push("with the ability of a recorded model");
+            notes.push(RECORDED);
         }
-        None => notes.push("without an ability (see `pennyroute fit`)"),
+        None => notes.push(WITHOUT_ABILITY),
     }
 }
 
@@ -539,7 +621,7 @@ fn note_price(model: &Model, notes: &mut Vec<&'static str>) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::catalog::{Ability, Length, Source};
+    use crate::catalog::{Ability, Length};
 
     fn recorded(names: &[&str]) -> BTreeMap<String, RecordedModel> {
         let model = RecordedModel {
@@ -563,7 +645,10 @@ mod tests {
                 "max_output_tokens": 16384, "supports_vision": true, "supports_function_calling": true,
                 "deprecation_date": "2027-01-14"}}"#,
         );
-        assert_eq!((model.id.as_str(), model.provider.as_str(), model.base.as_str()), ("openai/gpt-x", "openai", "gpt-x"));
+        assert_eq!(
+            (model.id.as_str(), model.provider.as_str(), model.base.as_str()),
+            ("openai/gpt-x", "openai", "gpt-x")
+        );
         let base = Rates { input: 2.5, output: 10.0, cache_read: Some(1.25) };
         assert_eq!(model.cost, Some(PriceList::flat(base)));
         assert_eq!(model.limit, Limit { context: Some(128_000), output: Some(16_384) });
@@ -572,7 +657,10 @@ mod tests {
         assert_eq!(String::from(model.deprecation_date.unwrap()), "2027-01-14");
         assert_eq!(model.ability, None);
         let bare = one(r#"{"a/b": {"litellm_provider": "a", "mode": "chat"}}"#);
-        assert_eq!((bare.cost, bare.modalities, bare.tool_call, bare.limit), (None, None, None, Limit::default()));
+        assert_eq!(
+            (bare.cost, bare.modalities, bare.tool_call, bare.limit),
+            (None, None, None, Limit::default())
+        );
     }
 
     #[test]
@@ -599,18 +687,26 @@ mod tests {
                     {"hours_utc": "00:00-00:00", "weekdays": [6, 7]}]}}}"#,
         );
         let cost = model.cost.unwrap();
-        assert_eq!(cost.tiers, [Tier { above_input_tokens: 200_000, rates: Rates { input: 2.0, output: 3.0, cache_read: None } }]);
-        let windows: Vec<(String, String)> = cost.hours.iter().map(|h| (h.from.into(), h.to.into())).collect();
+        assert_eq!(
+            cost.tiers,
+            [Tier {
+                above_input_tokens: 200_000,
+                rates: Rates { input: 2.0, output: 3.0, cache_read: None }
+            }]
+        );
+        let windows: Vec<(String, String)> =
+            cost.hours.iter().map(|h| (h.from.into(), h.to.into())).collect();
         assert_eq!(windows, [("04:00".into(), "06:00".into()), ("10:00".into(), "01:00".into())]);
         assert_eq!(cost.hours[0].rates.input, 0.5);
 
-        let ranged = one(
-            r#"{"a/q": {"litellm_provider": "a", "mode": "chat", "tiered_pricing": [
+        let ranged = one(r#"{"a/q": {"litellm_provider": "a", "mode": "chat", "tiered_pricing": [
                 {"range": [0, 256000.0], "input_cost_per_token": 4e-07, "output_cost_per_token": 1.2e-06, "output_cost_per_reasoning_token": 4e-06},
-                {"range": [256000.0, 1000000.0], "input_cost_per_token": 1.2e-06, "output_cost_per_token": 3.6e-06}]}}"#,
-        );
+                {"range": [256000.0, 1000000.0], "input_cost_per_token": 1.2e-06, "output_cost_per_token": 3.6e-06}]}}"#);
         let cost = ranged.cost.unwrap();
-        assert_eq!((cost.base.output, cost.tiers[0].above_input_tokens, cost.tiers[0].rates.input), (4.0, 256_000, 1.2));
+        assert_eq!(
+            (cost.base.output, cost.tiers[0].above_input_tokens, cost.tiers[0].rates.input),
+            (4.0, 256_000, 1.2)
+        );
     }
 
     #[test]
@@ -647,8 +743,9 @@ mod tests {
 
     #[test]
     fn abilities_are_attached_to_the_same_model_only() {
-        let names = recorded(&["claude-3-5-sonnet-20240620", "Meta-Llama-3.1-8B-Instruct", "gpt-4o-2024-08-06"]);
-        let known = Known::new(&names);
+        let names =
+            recorded(&["claude-3-5-sonnet-20240620", "Meta-Llama-3.1-8B-Instruct", "gpt-4o-2024-08-06"]);
+        let known = Known::new(names.iter().map(|(name, model)| (name.as_str(), model)));
         for key in [
             "gpt-4o-2024-08-06",
             "azure/eu/gpt-4o-2024-08-06",
@@ -659,13 +756,44 @@ mod tests {
         ] {
             assert!(known.get(key).is_some(), "{key}");
         }
-        for key in ["ft:gpt-4o-2024-08-06", "gpt-4o", "x/Meta-Llama-3.1-8B-Instruct-Turbo", "x/meta-llama-3.1-8b-instruct:free"] {
+        for key in [
+            "ft:gpt-4o-2024-08-06",
+            "gpt-4o",
+            "x/Meta-Llama-3.1-8B-Instruct-Turbo",
+            "x/meta-llama-3.1-8b-instruct:free",
+        ] {
             assert!(known.get(key).is_none(), "{key}");
         }
         let twins = recorded(&["Model-A", "model-a"]);
-        let known = Known::new(&twins);
+        let known = Known::new(twins.iter().map(|(name, model)| (name.as_str(), model)));
         assert!(known.get("x/MODEL-A").is_none(), "ambiguous");
         assert!(known.get("x/model-a").is_some(), "exact");
+    }
+
+    #[test]
+    fn the_shipped_catalog_lends_abilities_at_the_effort_they_hold_at() {
+        let shipped = Catalog::from_json(
+            br#"{"format":1,"version":"v","models":[
+                {"id":"groq/oss","provider":"groq","base":"openai/oss-120b","effort":"high","ability":{"mean":[1],"sd":[1],"source":"published"}},
+                {"id":"groq/oss@low","provider":"groq","base":"openai/oss-120b","effort":"low","ability":{"mean":[0],"sd":[1],"source":"published"}},
+                {"id":"a/guess","provider":"a","base":"guess","ability":{"mean":[1],"sd":[1],"source":"price"}}]}"#,
+        )
+        .unwrap();
+        let table = r#"{"x/OpenAI/OSS-120b": {"litellm_provider": "x", "mode": "chat"}, "x/guess": {"litellm_provider": "x", "mode": "chat"},
+            "gpt-x": {"litellm_provider": "openai", "mode": "chat"}}"#;
+        let mut imported = from_litellm(table.as_bytes(), &recorded(&["gpt-x"]), "v").unwrap();
+        assert_eq!(imported.attach(&shipped), 1);
+        let find = |id: &str| imported.catalog.models.iter().find(|m| m.id == id).unwrap();
+        let lent = find("x/OpenAI/OSS-120b");
+        assert_eq!(
+            (lent.effort.as_deref(), lent.ability.as_ref().map(|a| a.mean[0])),
+            (Some("high"), Some(1.0))
+        );
+        assert_eq!((find("x/guess").ability.as_ref(), find("openai/gpt-x").effort.as_ref()), (None, None));
+        assert_eq!(
+            (imported.notes[PUBLISHED], imported.notes[RECORDED], imported.notes[WITHOUT_ABILITY]),
+            (1, 1, 1)
+        );
     }
 
     #[test]
@@ -681,7 +809,9 @@ mod tests {
 
     #[test]
     fn what_is_no_table_is_refused() {
-        for (json, place) in [("[1]", "object"), ("{", "EOF"), (r#"{"models": [{"name": 3}]}"#, "models[0].name")] {
+        for (json, place) in
+            [("[1]", "object"), ("{", "EOF"), (r#"{"models": [{"name": 3}]}"#, "models[0].name")]
+        {
             let error = if json.contains("models") {
                 from_dataset(json.as_bytes(), &recorded(&[]), "v")
             } else {

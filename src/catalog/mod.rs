@@ -140,6 +140,15 @@ pub struct Length {
     pub source: Source,
 }
 
+/// What was learnt about one recorded model.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct RecordedModel {
+    /// How well it answers.
+    pub ability: Ability,
+    /// How much it writes.
+    pub length: Length,
+}
+
 impl Catalog {
     /// Reads and validates a catalog from JSON.
     pub fn from_json(json: &[u8]) -> Result<Self> {
