@@ -1,0 +1,51 @@
+"""The recorded outcomes as matrices: one row per query, one column per model name, NaN where nothing was recorded."""
+
+import gzip
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+QUERIES = ("queries_core.jsonl.gz", "queries_mmlu_pro.jsonl.gz")
+OUTCOMES = ("outcomes_core.parquet", "outcomes_wide.parquet", "outcomes_mmlu_pro.parquet")
+
+
+@dataclass
+class Data:
+    queries: pd.DataFrame    # query_id, source, domain, text, text_tokens, input_tokens, cluster, split, pool
+    models: list[str]        # names, one column each; a model recorded in two pools has one column
+    correct: np.ndarray      # [queries, models] 0, 1 or NaN
+    tokens: np.ndarray       # [queries, models] log of raw output tokens, or NaN
+    estimated: np.ndarray    # [queries, models] log of estimated output tokens where there is no raw count, or NaN
+
+    def where(self, split: str, pool: str | None = None) -> np.ndarray:
+        chosen = (self.queries.split == split) & (self.queries.source != "chat")
+        if pool:
+            chosen &= self.queries.pool == pool
+        return np.flatnonzero(chosen)
+
+
+def load(folder: Path) -> Data:
+    pools = []
+    for name, pool in zip(QUERIES, ("core", "mmlu-pro")):
+        with gzip.open(folder / name, "rt", encoding="utf-8") as lines:
+            pools.append(pd.DataFrame(map(json.loads, lines)).assign(pool=pool))
+    queries = pd.concat(pools, ignore_index=True)
+
+    outcomes = pd.concat([pd.read_parquet(folder / name) for name in OUTCOMES], ignore_index=True)
+    outcomes = outcomes.drop_duplicates(["query_id", "model"])  # the wide table repeats the core
+    models = sorted(outcomes.model.unique())
+    rows = pd.Index(queries.query_id).get_indexer(outcomes.query_id)
+    columns = pd.Index(models).get_indexer(outcomes.model)
+
+    def matrix(values: np.ndarray) -> np.ndarray:
+        filled = np.full((len(queries), len(models)), np.nan)
+        filled[rows, columns] = values
+        return filled
+
+    raw = (outcomes.tokens_source == "raw").to_numpy()
+    logs = np.log(outcomes.output_tokens_est.clip(lower=1).to_numpy(float))
+    return Data(queries, models, matrix(outcomes.correct.to_numpy(float)), matrix(np.where(raw, logs, np.nan)),
+                matrix(np.where(raw, np.nan, logs)))

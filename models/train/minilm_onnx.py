@@ -1,0 +1,91 @@
+"""all-MiniLM-L6-v2 as a float32 ONNX file: the peer that `npm run bench -- predict` embeds the same prompts with.
+
+usage: python models/train/minilm_onnx.py OUT.onnx   (the weights are fetched as `train.py` fetches them)
+The graph takes `input_ids` int64 [1, n] and gives `embedding` float32 [1, 384]: mean-pooled, of unit length.
+"""
+
+import json
+import sys
+from pathlib import Path
+
+import numpy as np
+import onnx
+from onnx import TensorProto, helper, numpy_helper
+from safetensors.numpy import load
+
+from vectors import HEADS, INSIDE, wheel
+
+CACHE = Path(__file__).parent / "out"
+
+
+def graph(weights: dict[str, np.ndarray], layers: int) -> onnx.ModelProto:
+    nodes: list[onnx.NodeProto] = []
+    constants: dict[str, onnx.TensorProto] = {}
+
+    def node(operator: str, *inputs: str, **attributes: object) -> str:
+        name = f"{operator}_{len(nodes)}"
+        nodes.append(helper.make_node(operator, list(inputs), [name], name=name, **attributes))
+        return name
+
+    def constant(name: str, value: np.ndarray) -> str:
+        constants[name] = numpy_helper.from_array(np.ascontiguousarray(value), name)
+        return name
+
+    def linear(name: str, x: str) -> str:
+        product = node("MatMul", x, constant(name + ".weight", weights[name + ".weight"].T))
+        return node("Add", product, constant(name + ".bias", weights[name + ".bias"]))
+
+    def norm(name: str, x: str) -> str:
+        scale, bias = (constant(f"{name}.{part}", weights[f"{name}.{part}"]) for part in ("weight", "bias"))
+        return node("LayerNormalization", x, scale, bias, axis=-1, epsilon=1e-12)
+
+    def ints(*values: int) -> str:
+        return constant("ints_" + "_".join(map(str, values)), np.array(values, np.int64))
+
+    width = weights["embeddings.word_embeddings.weight"].shape[1]
+    length = node("Slice", node("Shape", "input_ids"), ints(1), ints(2))
+    table = constant("positions", weights["embeddings.position_embeddings.weight"] + weights["embeddings.token_type_embeddings.weight"][0])
+    words = node("Gather", constant("words", weights["embeddings.word_embeddings.weight"]), "input_ids")
+    x = norm("embeddings.LayerNorm", node("Add", words, node("Slice", table, ints(0), length, ints(0))))
+    root_width = constant("root_width", np.sqrt(np.float32(width // HEADS)))
+    half, one, root_two = (constant(f"gelu_{i}", np.float32(v)) for i, v in enumerate((0.5, 1.0, np.sqrt(2.0))))
+    for layer in range(layers):
+        at = f"encoder.layer.{layer}."
+
+        def heads(part: str, order: list[int]) -> str:
+            rows = node("Reshape", linear(f"{at}attention.self.{part}", x), ints(1, -1, HEADS, width // HEADS))
+            return node("Transpose", rows, perm=order)
+
+        scores = node("MatMul", heads("query", [0, 2, 1, 3]), heads("key", [0, 2, 3, 1]))
+        attention = node("Softmax", node("Div", scores, root_width), axis=-1)
+        context = node("Transpose", node("MatMul", attention, heads("value", [0, 2, 1, 3])), perm=[0, 2, 1, 3])
+        context = node("Reshape", context, ints(1, -1, width))
+        x = norm(at + "attention.output.LayerNorm", node("Add", x, linear(at + "attention.output.dense", context)))
+        inner = linear(at + "intermediate.dense", x)
+        erf = node("Add", node("Erf", node("Div", inner, root_two)), one)
+        inner = node("Mul", node("Mul", inner, half), erf)
+        x = norm(at + "output.LayerNorm", node("Add", x, linear(at + "output.dense", inner)))
+    pooled = node("ReduceMean", x, axes=[1], keepdims=0)
+    unit = node("Div", pooled, node("ReduceL2", pooled, axes=[1], keepdims=1))
+    nodes.append(helper.make_node("Identity", [unit], ["embedding"]))
+    model = helper.make_model(
+        helper.make_graph(
+            nodes, "all-MiniLM-L6-v2",
+            [helper.make_tensor_value_info("input_ids", TensorProto.INT64, [1, "n"])],
+            [helper.make_tensor_value_info("embedding", TensorProto.FLOAT, [1, width])],
+            list(constants.values())),
+        opset_imports=[helper.make_opsetid("", 17)])
+    model.ir_version = 8
+    return model
+
+
+def main() -> None:
+    CACHE.mkdir(exist_ok=True)
+    archive = wheel(CACHE)
+    weights = load(archive.read(INSIDE + "model.safetensors"))
+    layers = json.loads(archive.read(INSIDE + "config.json"))["num_hidden_layers"]
+    onnx.save(graph(weights, layers), sys.argv[1])
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,120 @@
+"""parameters.json and reference.json: everything that turns the graph's outputs into estimates with their uncertainty."""
+
+import numpy as np
+from scipy.optimize import minimize_scalar, nnls
+
+from data import Data
+from fold import Folded
+from retrieval import sigmoid
+from text import COUNTS, token_counts
+
+TOKENS_PER_CJK, TOKENS_PER_OTHER = 0.8, 0.42  # see `input_tokens`
+REFERENCES = 512
+ENOUGH_COUNTS = 50  # raw token counts below which a model's lengths are as good as unrecorded
+
+
+def entropy(logits: np.ndarray, correct: np.ndarray) -> float:
+    """Mean cross-entropy over recorded cells, every query counting once."""
+    known = np.isfinite(correct)
+    cells = np.where(known, np.logaddexp(0, logits) - np.nan_to_num(correct) * logits, 0)
+    return float((cells.sum(1) / known.sum(1)).mean())
+
+
+def temperature(logits: np.ndarray, correct: np.ndarray) -> float:
+    """The number to divide logits by so that they are calibrated."""
+    return float(minimize_scalar(lambda t: entropy(logits / t, correct), bounds=(0.5, 2.0), method="bounded").x)
+
+
+def calibrate(folded: Folded, t: float) -> None:
+    """Fold a temperature into the abilities and the difficulty."""
+    folded.abilities = folded.abilities / t
+    folded.difficulty = folded.difficulty / t
+
+
+def query_sd(logits: np.ndarray, correct: np.ndarray) -> float:
+    """The standard deviation, in logits, of a query's own level around its estimate, by marginal likelihood.
+
+    logit = a·(estimate + u), u ~ N(0, sd²), integrated by Gauss-Hermite; a > 1 undoes the flattening that a marginal
+    estimate has over one that knows u.
+    """
+    nodes, weights = np.polynomial.hermite_e.hermegauss(21)
+    weights = weights / weights.sum()
+    known, filled = np.isfinite(correct), np.nan_to_num(correct)
+
+    def likelihood(sd: float) -> float:
+        stretch = np.sqrt(1 + 0.346 * sd * sd)
+        total = np.stack([np.where(known, filled * z - np.logaddexp(0, z), 0).sum(1)
+                          for z in (stretch * logits + sd * u for u in nodes)])
+        top = total.max(0)
+        return -float((top + np.log((weights[:, None] * np.exp(total - top)).sum(0))).mean())
+
+    return float(minimize_scalar(likelihood, bounds=(0.05, 6.0), method="bounded").x)
+
+
+def ability_sd(folded: Folded, skills: np.ndarray, logits: np.ndarray, correct: np.ndarray,
+               seed_logits: np.ndarray) -> np.ndarray:
+    """[models, 1 + K]: from how much was recorded of a model (diagonal of the Laplace posterior's inverse) and from how
+    much seeds disagree about it."""
+    z = np.hstack([np.ones((len(skills), 1)), skills])
+    prior = folded.abilities.var(0) + 1e-3
+    known = np.isfinite(correct)
+    p = sigmoid(logits)
+    variance = np.empty_like(folded.abilities)
+    for m in range(len(variance)):
+        information = np.where(known[:, m], p[:, m] * (1 - p[:, m]), 0)
+        variance[m] = np.diag(np.linalg.inv((z * information[:, None]).T @ z + np.diag(1 / prior)))
+    projected = np.stack([np.linalg.lstsq(z, l - l.mean(1, keepdims=True), rcond=None)[0].T for l in seed_logits])
+    return np.sqrt(variance + projected.var(0) / len(seed_logits))
+
+
+def input_tokens(data: Data, rows: np.ndarray) -> dict[str, float]:
+    """Weights that estimate o200k tokens from counts, fitted to the training queries' own token counts.
+
+    The training queries have next to no text outside ASCII, so the weights of CJK and of other characters were measured
+    apart, with js-tiktoken's o200k on a sentence or two in each of Chinese, Japanese, Korean (mean 0.73 a character, at
+    most 0.90), Russian, Ukrainian, Greek, Hebrew, Arabic, Hindi, Tamil and Thai (mean 0.36, at most 0.49). Those used are
+    a little above the mean: a bill should not surprise.
+    """
+    counted = np.array([token_counts(t) for t in data.queries.text.iloc[rows]])
+    tokens = data.queries.text_tokens.to_numpy(float)[rows]
+    counted[:, 5:] = counted[:, 5:] * [TOKENS_PER_CJK, TOKENS_PER_OTHER]
+    target = tokens - counted[:, 5:].sum(1)
+    relative = 1 / np.sqrt(tokens)
+    weights, _ = nnls(counted[:, :5] * relative[:, None], target * relative)
+    return {name: round(float(w), 4) for name, w in zip(COUNTS, [*weights, TOKENS_PER_CJK, TOKENS_PER_OTHER])}
+
+
+def rounded(values: np.ndarray) -> list[float]:
+    return [round(float(v), 4) for v in values]
+
+
+def prior(values: np.ndarray) -> dict[str, list[float]]:
+    """Mean and standard deviation over the recorded models."""
+    return {"mean": rounded(values.mean(0)), "sd": rounded(values.std(0))}
+
+
+def abilities(data: Data, folded: Folded, sd: np.ndarray, residual_sd: np.ndarray, train: np.ndarray) -> dict:
+    """One entry per recorded model."""
+    entries = {}
+    for m, name in enumerate(data.models):
+        counted = int(np.isfinite(data.tokens[train, m]).sum())
+        entries[name] = {
+            "ability": {"mean": rounded(folded.abilities[m]), "sd": rounded(sd[m]), "source": "recorded",
+                        "outcomes": int(np.isfinite(data.correct[train, m]).sum())},
+            "length": {"mean": rounded(folded.length_abilities[m]), "residual_sd": round(float(residual_sd[m]), 4),
+                       "source": "recorded" if counted >= ENOUGH_COUNTS else "prior"},
+        }
+    return entries
+
+
+def references(data: Data, rows: np.ndarray, skills: np.ndarray, difficulty: np.ndarray, lengths: np.ndarray) -> dict:
+    """Training queries that stand for all: every source in proportion, spread evenly over its difficulty."""
+    chosen = []
+    for _, group in data.queries.iloc[rows].groupby("source", sort=True):
+        order = rows[np.isin(rows, group.index)]
+        order = order[difficulty[order].argsort(kind="stable")]
+        share = max(1, round(REFERENCES * len(order) / len(rows)))
+        chosen += order[np.linspace(0, len(order) - 1, share).round().astype(int)].tolist()
+    return {"format": 1, "queries": [
+        {"skills": rounded(skills[i]), "difficulty": round(float(difficulty[i]), 4), "length": rounded(lengths[i]),
+         "input_tokens": int(data.queries.text_tokens[i])} for i in chosen]}

@@ -1,0 +1,103 @@
+"""What a text is to the predictor: its counts, its 13 surface features and its WordPiece ids.
+
+The Rust core computes the same three things; tests/fixtures/parity.json holds both to it. Everything is over Unicode
+scalar values, and a letter, digit or punctuation mark means the ASCII ones.
+"""
+
+import re
+from collections import Counter
+from collections.abc import Iterable
+
+import numpy as np
+from tokenizers import Tokenizer
+from tokenizers.models import WordPiece
+from tokenizers.normalizers import BertNormalizer
+from tokenizers.pre_tokenizers import BertPreTokenizer
+
+MAX_TOKENS = 2048
+PAD, UNK = "[PAD]", "[UNK]"
+COUNTS = ("word", "letter", "digit", "punctuation", "newline", "cjk", "other")
+FEATURES = ("chars", "words", "digits", "upper", "punctuation", "cjk", "other", "newlines", "latex", "options",
+            "operators", "code", "question")
+
+_CJK = re.compile("[\u2e80-\u9fff\uac00-\ud7af\uf900-\ufaff\U00020000-\U0003ffff]")
+_WORD = re.compile("[A-Za-z]+")
+_PUNCTUATION = re.compile(r"[!-/:-@\[-`{-~]")
+_OPTION = re.compile(r"[ \t*-]*\(?[A-J][).:] ")
+
+
+def counts(text: str) -> dict[str, int]:
+    """The counts that features and the estimate of input tokens are made of."""
+    ascii_only = text.encode("ascii", "ignore").decode()
+    cjk = len(_CJK.findall(text))
+    return {
+        "chars": len(text),
+        "letters": sum(map(len, _WORD.findall(text))),
+        "upper": len(re.findall("[A-Z]", text)),
+        "digits": len(re.findall("[0-9]", text)),
+        "newlines": text.count("\n"),
+        "punctuation": len(_PUNCTUATION.findall(text)),
+        "cjk": cjk,
+        "other": len(text) - len(ascii_only) - cjk,
+        "words": len(_WORD.findall(text)),
+        "operators": len(re.findall(r"[-+*/=<>^%]", text)),
+        "latex": len(re.findall(r"[\\$]", text)),
+        "code": len(re.findall(r"[{}();_`]", text)),
+        "options": sum(bool(_OPTION.match(line)) for line in text.split("\n")),
+        "question": int(text.rstrip(" \t\n\r").endswith("?")),
+    }
+
+
+def features(text: str) -> np.ndarray:
+    """The 13 surface features, float32: logarithms of amounts, and shares of characters."""
+    n = counts(text)
+    chars = max(n["chars"], 1)
+    return np.array([
+        np.log1p(n["chars"]), np.log1p(n["words"]), n["digits"] / chars, n["upper"] / chars, n["punctuation"] / chars,
+        n["cjk"] / chars, n["other"] / chars, np.log1p(n["newlines"]), np.log1p(n["latex"]), np.log1p(n["options"]),
+        n["operators"] / chars, n["code"] / chars, n["question"],
+    ], dtype=np.float64).astype(np.float32)
+
+
+def token_counts(text: str) -> np.ndarray:
+    """What the number of input tokens is a linear function of, in the order of COUNTS."""
+    n = counts(text)
+    return np.array([n["words"], n["letters"], n["digits"], n["punctuation"], n["newlines"], n["cjk"], n["other"]], float)
+
+
+def tokenizer(vocabulary: list[str]) -> Tokenizer:
+    """BERT's uncased WordPiece over the given vocabulary, adding no special tokens."""
+    ids = {token: i for i, token in enumerate(vocabulary)}
+    wordpiece = Tokenizer(WordPiece(ids, unk_token=UNK, max_input_chars_per_word=100))
+    wordpiece.normalizer = BertNormalizer(clean_text=True, handle_chinese_chars=True, strip_accents=True, lowercase=True)
+    wordpiece.pre_tokenizer = BertPreTokenizer()
+    return wordpiece
+
+
+def encode(wordpiece: Tokenizer, texts: list[str]) -> list[list[int]]:
+    """Token ids of each text: the first and last half of a text that is too long, [UNK] alone for an empty one."""
+    unknown = wordpiece.token_to_id(UNK)
+    half = MAX_TOKENS // 2
+    encoded = []
+    for encoding in wordpiece.encode_batch(texts, add_special_tokens=False):
+        ids = encoding.ids or [unknown]
+        encoded.append(ids if len(ids) <= MAX_TOKENS else ids[:half] + ids[-half:])
+    return encoded
+
+
+def prune(vocabulary: list[str], texts: Iterable[str], size: int) -> list[str]:
+    """The `size` tokens most worth keeping.
+
+    Every single character stays, so that a word whose token is dropped falls to pieces instead of to [UNK]. Then come
+    the tokens that the texts use at least twice, by frequency, and then BERT's own order, which is roughly that of
+    frequency in general English.
+    """
+    used = Counter(i for ids in encode(tokenizer(vocabulary), list(texts)) for i in ids)
+    special = re.compile(r"\[(unused\d+|PAD|UNK|CLS|SEP|MASK)\]")
+    words = [i for i, token in enumerate(vocabulary) if not special.fullmatch(token)]
+    single = [i for i in words if len(vocabulary[i].removeprefix("##")) == 1]
+    allowed = set(words)
+    frequent = [i for i, n in used.most_common() if n >= 2 and i in allowed]
+    keep = dict.fromkeys([*single, *frequent, *words])
+    chosen = sorted(list(keep)[: size - 2])
+    return [PAD, UNK, *(vocabulary[i] for i in chosen)]

@@ -1,0 +1,309 @@
+"""Train the predictor and write every artifact of models/ that does not come from Rust.
+
+    python models/train/train.py --data ../shared/data
+
+Everything is seeded: the same data and versions give the same files on the same kind of processor.
+"""
+
+import argparse
+import gzip
+import json
+import os
+import subprocess
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+
+# One thread: enough for models of this size, and sums come in the same order every time.
+os.environ.setdefault("XLA_FLAGS", "--xla_cpu_multi_thread_eigen=false intra_op_parallelism_threads=1")
+
+import numpy as np  # noqa: E402
+import pandas as pd  # noqa: E402
+from tqdm import tqdm  # noqa: E402
+
+import data as recorded  # noqa: E402
+import export  # noqa: E402
+import fixtures  # noqa: E402
+import logistic  # noqa: E402
+import manifest  # noqa: E402
+import metrics  # noqa: E402
+import model  # noqa: E402
+import parameters  # noqa: E402
+import retrieval  # noqa: E402
+import text  # noqa: E402
+import vectors  # noqa: E402
+from fold import Folded, HeldOut, fold, group_units  # noqa: E402
+
+HERE = Path(__file__).resolve().parent
+SEED = 20261120
+VOCABULARY, DIMENSIONS, SMOOTH = 10_000, 64, 1e-3
+SETTINGS = model.Settings()
+SEEDS, FOLDS, SEEDS_PER_FOLD = 5, 5, 2
+SKILLS, LENGTHS = 8, 4
+SD_FLOOR = 0.02  # of a feature, so that a share that is zero in the data does not become a switch
+
+VERY_FAR = 0.35  # share of the way from `far` to distance 1 at which nothing of the estimate is left
+
+# What a weak label of a chat prompt means: the accuracy of a middling recorded model, and output tokens. Prior
+# knowledge, not recorded outcomes.
+LEVELS = {"trivial": 0.98, "easy": 0.93, "medium": 0.82, "hard": 0.55, "very_hard": 0.30}
+ANSWERS = {"short": 40, "medium": 220, "long": 700}
+
+
+@dataclass
+class Inputs:
+    """What the networks see of every query, and the table it comes from."""
+    kept: list[str]          # vocabulary
+    table: np.ndarray        # [tokens, dimensions] int8
+    scale: np.ndarray        # [dimensions]
+    raw: np.ndarray          # [queries, inputs] pooled vector and features
+    mean: np.ndarray
+    inverse_sd: np.ndarray
+
+    @property
+    def x(self) -> np.ndarray:
+        return (self.raw - self.mean) * self.inverse_sd
+
+    @property
+    def squashed(self) -> np.ndarray:
+        return model.SQUASH * np.tanh(self.x / model.SQUASH)
+
+
+def with_anchors(data: recorded.Data, path: Path) -> tuple[recorded.Data, model.Targets]:
+    """The recorded queries, then the chat prompts: training queries without outcomes, but with a weak label."""
+    anchors = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+    first = int(data.queries.cluster.max()) + 1
+    chat = pd.DataFrame([{"query_id": f"chat/{i}", "source": "chat", "domain": "chat", "text": a["text"], "text_tokens": np.nan,
+                          "cluster": first + i, "split": "train", "pool": "chat"} for i, a in enumerate(anchors)])
+    recorded_count, models = data.correct.shape
+    empty = np.full((len(chat), models), np.nan)
+    joined = recorded.Data(pd.concat([data.queries, chat], ignore_index=True), data.models,
+                           *(np.vstack([m, empty]) for m in (data.correct, data.tokens, data.estimated)))
+    unknown = np.full(recorded_count, np.nan)
+    levels = pd.Series([a["level"] for a in anchors])
+    weight = len(levels) / levels.nunique() / levels.map(levels.value_counts()).to_numpy()  # every level counts alike
+    return joined, model.Targets(
+        joined.correct, joined.tokens, joined.estimated, np.r_[np.ones(recorded_count), weight],
+        np.r_[unknown, [LEVELS[a["level"]] for a in anchors]], np.r_[unknown, [np.log(ANSWERS[a["answer"]]) for a in anchors]])
+
+
+def inputs_of(data: recorded.Data, cache: Path, vocabulary: int, dimensions: int, exact: bool = False) -> Inputs:
+    """The token table, int8 from the start: what is trained on is what is shipped. `exact` pools it before rounding."""
+    train = np.flatnonzero(data.queries.split == "train")
+    tokens = vectors.vocabulary(cache)
+    kept = text.prune(tokens, data.queries.text.iloc[train], vocabulary)
+    ids = text.encode(text.tokenizer(kept), data.queries.text.tolist())
+    used = np.bincount(np.concatenate([ids[i] for i in train]), minlength=len(kept)) + 0.5
+    index = {token: i for i, token in enumerate(tokens)}
+    reduced = vectors.principal(vectors.token_vectors(cache)[[index[token] for token in kept]], dimensions)
+    weighted = reduced * (SMOOTH / (SMOOTH + used / used.sum()))[:, None]
+    table, scale = vectors.quantize(weighted)
+    pooled = np.stack([weighted[i].mean(0) if exact else table[i].astype(np.float32).mean(0) * scale for i in ids])
+    raw = np.hstack([pooled, np.stack([text.features(t) for t in data.queries.text])])
+    floor = np.r_[np.full(dimensions, 1e-6), np.full(len(text.FEATURES), SD_FLOOR)]
+    benchmark = train[data.queries.source.iloc[train] != "chat"]
+    return Inputs(kept, table, scale, raw, raw[benchmark].mean(0), 1 / np.maximum(raw[benchmark].std(0), floor))
+
+
+@dataclass
+class Networks:
+    params: dict         # stacked over seeds
+    groups: np.ndarray   # weights of the group units
+    held_out: HeldOut    # over the training queries with outcomes
+    seed_logits: np.ndarray
+
+
+def asked(data: recorded.Data) -> np.ndarray:
+    """The training queries that have outcomes: all but the chat prompts."""
+    return np.flatnonzero((data.queries.split == "train") & (data.queries.source != "chat"))
+
+
+def networks(data: recorded.Data, targets: model.Targets, inputs: Inputs, settings: model.Settings) -> Networks:
+    """Out-of-fold estimates first, then the model itself. Near-duplicates share a fold."""
+    seen, rows = np.flatnonzero(data.queries.split == "train"), asked(data)
+    fold_of = np.random.default_rng(SEED).integers(0, FOLDS, data.queries.cluster.max() + 1)[data.queries.cluster]
+    labels = logistic.labels(data)
+    x = inputs.squashed
+
+    others = [seen[fold_of[seen] != f] for f in range(FOLDS)]
+    params = model.fit(inputs.x, targets, [r for r in others for _ in range(SEEDS_PER_FOLD)], settings, SEED, "folds")
+    logits = model.predict(params, inputs.x, settings)[0].reshape(FOLDS, SEEDS_PER_FOLD, len(x), -1).mean(1)
+    logits = logits[fold_of[rows], rows]
+    logits /= parameters.temperature(logits, data.correct[rows])
+    units = np.stack([group_units(x, logistic.groups(x[r], labels[r])) for r in tqdm(others, desc="groups", leave=False)])
+
+    params = model.fit(inputs.x, targets, [seen] * SEEDS, settings, SEED + 1, "model")
+    return Networks(params, logistic.groups(x[seen], labels[seen]), HeldOut(logits, units[fold_of[rows], rows]),
+                    model.predict(params, inputs.x[rows], settings)[0])
+
+
+def assemble(data: recorded.Data, inputs: Inputs, nets: Networks) -> tuple[Folded, np.ndarray]:
+    """The shipped model, calibrated on validation, and calibrated out-of-fold logits of the training queries."""
+    rows, validation = asked(data), data.where("validation")
+    folded, refitted = fold(nets.params, nets.groups, inputs.raw[rows], inputs.mean, inputs.inverse_sd,
+                            nets.held_out, data.correct[rows], SKILLS, LENGTHS)
+    parameters.calibrate(folded, parameters.temperature(folded.logits(inputs.raw[validation]), data.correct[validation]))
+    return folded, refitted / parameters.temperature(refitted, data.correct[rows])
+
+
+def unfamiliar_sd(data: recorded.Data, targets: model.Targets, inputs: Inputs, settings: model.Settings) -> float:
+    """How far off, in logits, the level of a query of an unknown kind is: every source of the core is left out in turn,
+    and the root mean square over sources is taken."""
+    seen = np.flatnonzero(data.queries.split == "train")
+    sources = sorted(data.queries.source[data.queries.pool == "core"].unique())
+    rows = [seen[data.queries.source.iloc[seen] != s] for s in sources]
+    logits = model.predict(model.fit(inputs.x, targets, rows, settings, SEED + 2, "left-out sources"), inputs.x, settings)[0]
+    sds = []
+    for source, estimate in zip(sources, logits):
+        out = np.flatnonzero((data.queries.split == "train") & (data.queries.source == source))
+        sds.append(parameters.query_sd(estimate[out], data.correct[out]))
+    print("sd of the level of queries of a left-out source:", {s: round(v, 2) for s, v in zip(sources, sds)})
+    return float(np.sqrt(np.mean(np.square(sds))))
+
+
+def residual_sds(data: recorded.Data, log_tokens: np.ndarray) -> np.ndarray:
+    """[models] of log output tokens around their estimate, on validation; the median where too few were counted."""
+    validation = data.where("validation")
+    miss = data.tokens[validation] - log_tokens[validation]
+    counted = np.isfinite(miss).sum(0)
+    sd = np.sqrt(np.nansum(miss ** 2, 0) / np.maximum(counted, 1))
+    return np.where(counted >= parameters.ENOUGH_COUNTS, sd, np.median(sd[counted >= parameters.ENOUGH_COUNTS]))
+
+
+def figures(folder: Path, data: recorded.Data, split: str, quality: np.ndarray, log_tokens: np.ndarray, sd: np.ndarray,
+            input_weights: dict[str, float]) -> dict[str, dict]:
+    """What the estimates are worth on both pools, at the costs that the router itself would estimate.
+
+    `quality` and `log_tokens` are of all queries. Only the query's text is priced: the instructions that came with it
+    in the recorded runs are unknown to a router.
+    """
+    position = {q: i for i, q in enumerate(data.queries.query_id)}
+    weights = np.array([input_weights[name] for name in text.COUNTS])
+    result = {}
+    for pool in ("core", "mmlu_pro"):
+        r = metrics.recorded(folder, pool, [split])
+        rows = np.array([position[q] for q in r.queries])
+        columns = [data.models.index(m) for m in r.models]
+        asked_tokens = np.array([max(1.0, text.token_counts(data.queries.text[i]) @ weights) for i in rows])
+        answer = np.exp(log_tokens[np.ix_(rows, columns)] + sd[columns] ** 2 / 2)
+        cost = asked_tokens[:, None] * r.price_in + answer * r.price_out
+        result[pool] = metrics.judge(r, quality[np.ix_(rows, columns)], cost)
+        result[pool]["estimates"] = pd.DataFrame({
+            "query_id": np.repeat(r.queries, len(columns)), "model": np.tile(r.models, len(rows)),
+            "quality": quality[np.ix_(rows, columns)].ravel(), "cost_usd": cost.ravel(), "output_tokens": answer.ravel()})
+    return result
+
+
+def show(name: str, result: dict[str, dict]) -> None:
+    for pool, r in result.items():
+        print(f"{name:28} {pool:9} AUC {r['auc']:.4f}  ECE {r['ece']:.2f}  cross-entropy {r['entropy']:.4f}  gain {r['gain']:+.2f}  {r['gains']}")
+
+
+def ablate(folder: Path, data: recorded.Data, targets: model.Targets, cache: Path) -> None:
+    """What smaller tables cost on validation: the plain networks, without groups, refit or retrieval."""
+    seen, validation = np.flatnonzero(data.queries.split == "train"), data.where("validation")
+    sd, weights = np.full(len(data.models), 0.5), parameters.input_tokens(data, asked(data))
+
+    def judge(name: str, params: dict, x: np.ndarray) -> None:
+        logits, log_tokens = (v.mean(0) for v in model.predict(params, x, SETTINGS))
+        logits /= parameters.temperature(logits[validation], data.correct[validation])
+        show(name, figures(folder, data, "validation", retrieval.sigmoid(logits), log_tokens, sd, weights))
+
+    for vocabulary, dimensions in ((30_000, 64), (10_000, 64), (6_000, 64), (10_000, 48), (10_000, 32), (10_000, 128)):
+        inputs = inputs_of(data, cache, vocabulary, dimensions)
+        params = model.fit(inputs.x, targets, [seen] * 3, SETTINGS, SEED + 3, f"{vocabulary} × {dimensions}")
+        judge(f"{vocabulary} tokens × {dimensions}", params, inputs.x)
+        if (vocabulary, dimensions) == (VOCABULARY, DIMENSIONS):
+            exact = replace(inputs, raw=inputs_of(data, cache, vocabulary, dimensions, exact=True).raw)
+            judge("  the same, table not rounded", params, exact.x)
+
+
+def main() -> None:
+    arguments = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    arguments.add_argument("--data", type=Path, required=True, help="folder of the recorded outcomes")
+    arguments.add_argument("--out", type=Path, default=HERE.parent, help="where the artifacts go")
+    arguments.add_argument("--pennyroute", type=Path, help="the Rust command, to build the index at the end")
+    arguments.add_argument("--ablate", action="store_true", help="only print what smaller tables cost on validation")
+    arguments.add_argument("--test", action="store_true", help="also print figures on the test split; to be used rarely")
+    given = arguments.parse_args()
+    cache = HERE / "out"
+    cache.mkdir(exist_ok=True)
+    given.out.mkdir(parents=True, exist_ok=True)
+
+    data, targets = with_anchors(recorded.load(given.data), HERE / "chat_anchors.jsonl")
+    if given.ablate:
+        return ablate(given.data, data, targets, cache)
+    rows, seen, validation = asked(data), np.flatnonzero(data.queries.split == "train"), data.where("validation")
+    inputs = inputs_of(data, cache, VOCABULARY, DIMENSIONS)
+    nets = networks(data, targets, inputs, SETTINGS)
+    folded, held_out = assemble(data, inputs, nets)
+    skills, difficulty, lengths, embedding = folded.outputs(inputs.raw)
+    logits, log_tokens = folded.logits(inputs.raw), folded.log_tokens(inputs.raw)
+    residual_sd = residual_sds(data, log_tokens)
+
+    # Retrieval. The index holds the chat prompts too: they teach nothing, but they are known territory.
+    delta, residual = np.zeros(len(seen)), np.full((len(seen), len(data.models)), np.nan)
+    delta[np.isin(seen, rows)], residual[np.isin(seen, rows)] = retrieval.remember(held_out, data.correct[rows])
+    near, distance = retrieval.neighbours(embedding, embedding[seen], 1 + max(r.k for r in retrieval.GRID))
+    chosen = retrieval.choose(logits[validation], data.correct[validation], data.queries.pool.to_numpy()[validation],
+                              near[validation], distance[validation], delta, residual)
+    quality = retrieval.blend(logits, near, distance, delta, residual, chosen)
+    spread = distance[:, :chosen.k].mean(1)
+    # A chat prompt is its own nearest neighbour in the index; leave it out of its own distance.
+    chat = np.flatnonzero(data.queries.source == "chat")
+    chat_spread = distance[chat, 1:chosen.k + 1].mean(1)
+    far = float(max(np.quantile(spread[validation], 0.99), np.quantile(chat_spread, 0.95)))
+    print(f"retrieval {chosen}; mean distance of the {chosen.k} nearest: validation 50 % {np.median(spread[validation]):.3f}, "
+          f"99 % {np.quantile(spread[validation], 0.99):.3f}; chat prompts 50 % {np.median(chat_spread):.3f}, 95 % {np.quantile(chat_spread, 0.95):.3f}")
+
+    query_sd = {"near": parameters.query_sd(logits[validation], data.correct[validation]),
+                "far": unfamiliar_sd(data, targets, inputs, SETTINGS)}
+    sd = parameters.ability_sd(folded, skills[rows], logits[rows], data.correct[rows], nets.seed_logits)
+    written = {
+        "format": 1, "skills": SKILLS, "lengths": LENGTHS, "dimensions": embedding.shape[1], "max_tokens": text.MAX_TOKENS,
+        "skills_mean": parameters.rounded(skills[rows].mean(0)), "difficulty_mean": round(float(difficulty[rows].mean()), 4),
+        "query_sd": {name: round(value, 4) for name, value in query_sd.items()},
+        "ability_prior": parameters.prior(folded.abilities),
+        "length_prior": {**parameters.prior(folded.length_abilities), "residual_sd": round(float(np.median(residual_sd)), 4)},
+        "retrieval": {**asdict(chosen), "far": round(far, 4), "very_far": round(far + VERY_FAR * (1 - far), 4)},
+        "input_tokens": parameters.input_tokens(data, rows),
+        "abilities": parameters.abilities(data, folded, sd, residual_sd, rows),
+    }
+    onnx = export.graph(inputs.table, inputs.scale, folded).SerializeToString()
+    (given.out / "predictor.onnx").write_bytes(onnx)
+    (given.out / "vocab.txt").write_text("\n".join(inputs.kept) + "\n", encoding="utf-8")
+    references = parameters.references(data, rows, skills, difficulty, lengths)
+    for name, content in (("parameters", written), ("reference", references)):
+        (given.out / f"{name}.json").write_text(json.dumps(content, separators=(",", ":")) + "\n")
+
+    show("without retrieval", figures(given.data, data, "validation", retrieval.sigmoid(logits), log_tokens, residual_sd, written["input_tokens"]))
+    measured = {"validation": figures(given.data, data, "validation", quality, log_tokens, residual_sd, written["input_tokens"])}
+    if given.test:
+        measured["test"] = figures(given.data, data, "test", quality, log_tokens, residual_sd, written["input_tokens"])
+        for pool, result in measured["test"].items():
+            result["estimates"].to_parquet(cache / f"test.{pool}.parquet", index=False)
+    for split, result in measured.items():
+        show(split, result)
+
+    # For the index: the queries, and out-of-fold estimates of what was recorded of them.
+    estimates = pd.DataFrame(retrieval.sigmoid(held_out).round(4), index=data.queries.query_id.iloc[rows].to_numpy(), columns=data.models)
+    estimates = estimates.where(np.isfinite(data.correct[rows])).stack().rename_axis(["query_id", "model"]).rename("quality")
+    estimates.reset_index().to_csv(cache / "estimates.csv.gz", index=False, compression={"method": "gzip", "mtime": 0})
+    with gzip.open(cache / "index_queries.jsonl.gz", "wt", encoding="utf-8") as lines:
+        for row in data.queries.iloc[seen][["query_id", "source", "domain", "text", "split"]].to_dict("records"):
+            lines.write(json.dumps(row, ensure_ascii=False) + "\n")
+    pd.concat([pd.read_parquet(given.data / name) for name in recorded.OUTCOMES], ignore_index=True).drop_duplicates(
+        ["query_id", "model"]).query("split == 'train'").to_parquet(cache / "index_outcomes.parquet", index=False)
+    fixtures.write(HERE.parents[1] / "tests" / "fixtures" / "parity.json", onnx, text.tokenizer(inputs.kept), written,
+                   data.queries.text.iloc[rows[:: len(rows) // 8]].tolist()[:8])
+    index = ["index", "--queries", cache / "index_queries.jsonl.gz", "--outcomes", cache / "index_outcomes.parquet",
+             "--estimates", cache / "estimates.csv.gz", "--out", given.out / "index.bin"]
+    if given.pennyroute:
+        subprocess.run([given.pennyroute, *index], check=True)
+    else:
+        print("next: pennyroute", *(os.path.relpath(part) if isinstance(part, Path) else part for part in index))
+    kept = {split: {pool: {k: v for k, v in r.items() if k != "estimates"} for pool, r in result.items()} for split, result in measured.items()}
+    manifest.write(given.out, manifest.training(given.data, "python models/train/train.py --data ../shared/data", SEED), kept)
+
+
+if __name__ == "__main__":
+    main()
