@@ -26,12 +26,20 @@ pub mod retrieve;
 // Put together.
 mod router;
 
+// Exposed.
+#[cfg(feature = "wasm")]
+mod wasm;
+
+// The edge that reads and writes files.
+#[cfg(feature = "cli")]
+pub mod eval;
+
 pub use artifact::{
-    ARTIFACT_FORMAT, Artifacts, FileEntry, Manifest, Parameters, Prior, QuerySd, RecordedModel, Reference,
+    ARTIFACT_FORMAT, Artifacts, FileEntry, Manifest, Parameters, Prior, QuerySd, Reference,
     ReferenceQuery, RetrievalParameters, TokenWeights,
 };
 pub use catalog::{
-    Ability, CATALOG_FORMAT, Catalog, CatalogChange, CatalogDiff, Finding, Imported, Length, Limit, Model, Source,
+    Ability, CATALOG_FORMAT, Catalog, CatalogChange, CatalogDiff, Finding, Imported, Length, Limit, Model, RecordedModel, Source,
     check, diff, from_dataset, from_litellm,
 };
 pub use error::{Error, Result};

@@ -3,6 +3,7 @@
 //! Every malformed row is refused with its file, line and column; nothing is guessed or skipped.
 //! The columns are those of DESIGN's contracts; files may have others, in any order.
 
+use std::borrow::Cow;
 use std::collections::hash_map::Entry;
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::hash::{DefaultHasher, Hash, Hasher};
@@ -15,7 +16,7 @@ use serde_json::Value;
 use super::file::{self, bad, named, read_json};
 use super::table::{self, Cell, Kind, Row, Writer, optional, required};
 use crate::error::{Error, Result};
-use crate::query::{Message, replace_lone_surrogates};
+use crate::query::{Message, Query, replace_lone_surrogates};
 use crate::router::RouteRequest;
 
 /// Distinct names in the order in which they first appeared.
@@ -51,6 +52,8 @@ impl Names {
 /// One line of a file of queries.
 #[derive(Debug, Clone, PartialEq)]
 pub struct QueryRow {
+    /// Line of the file, counted from 1.
+    pub line: u64,
     /// Unique id.
     pub id: String,
     /// What is asked: a text, or a conversation where there is no text.
@@ -83,6 +86,14 @@ impl QueryRow {
         };
         request.input_tokens = self.input_tokens;
         request
+    }
+
+    /// The text that is routed on.
+    pub fn text(&self) -> Cow<'_, str> {
+        match &self.content {
+            Asked::Text(text) => text.into(),
+            Asked::Messages(messages) => Query::from_messages(messages).text.into(),
+        }
     }
 
     /// Whether the query belongs to the part that may be learnt from: `train`, or all where the
@@ -149,7 +160,7 @@ impl Queries {
         if !self.seen.insert(hasher.finish()) {
             return Err(wrong(format!("`query_id` {id:?} appears twice")));
         }
-        Ok(QueryRow { id, content, input_tokens, source: fields.source, split: fields.split, group })
+        Ok(QueryRow { line: self.line, id, content, input_tokens, source: fields.source, split: fields.split, group })
     }
 }
 
@@ -224,7 +235,7 @@ impl Outcomes {
                 return Err(twice(row));
             }
             if query as usize == outcomes.splits.len() {
-                outcomes.splits.push(row.optional_text(7)?.map(std::borrow::Cow::into_owned));
+                outcomes.splits.push(row.optional_text(7)?.map(Cow::into_owned));
             }
             outcomes.rows.push(OutcomeRow {
                 query,

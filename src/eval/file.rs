@@ -16,6 +16,7 @@ use crate::error::{Error, Result};
 const BUFFER: usize = 1 << 16;
 
 /// An error about a file; `line` 0 means the file as a whole.
+#[allow(clippy::needless_pass_by_value, reason = "messages are made on the spot")]
 pub fn bad(path: &Path, line: u64, what: impl ToString) -> Error {
     Error::Input { file: path.display().to_string(), line, what: what.to_string() }
 }
@@ -78,7 +79,7 @@ pub struct Output {
 
 enum Sink {
     Plain(BufWriter<File>),
-    Gzip(GzEncoder<BufWriter<File>>),
+    Gzip(Box<GzEncoder<BufWriter<File>>>),
 }
 
 impl Output {
@@ -94,7 +95,7 @@ impl Output {
         let file = File::create(target).map_err(|e| bad(path, 0, format!("cannot be written: {e}")))?;
         let file = BufWriter::with_capacity(BUFFER, file);
         let sink = if path.extension().is_some_and(|e| e == "gz") {
-            Sink::Gzip(GzEncoder::new(file, Compression::default()))
+            Sink::Gzip(Box::new(GzEncoder::new(file, Compression::default())))
         } else {
             Sink::Plain(file)
         };

@@ -56,6 +56,7 @@ pub struct Row<'a> {
 
 impl<'a> Row<'a> {
     /// An error about column `i` of this row.
+    #[allow(clippy::needless_pass_by_value, reason = "messages are made on the spot")]
     pub fn error(&self, i: usize, what: impl ToString) -> Error {
         bad(self.path, self.line, format!("column `{}` {}", self.wanted[i].name, what.to_string()))
     }
@@ -171,16 +172,15 @@ pub enum Kind {
 pub struct Writer(Format);
 
 enum Format {
-    // The csv writer is much the larger of the two.
     Csv(Box<csv::Writer<Output>>, std::path::PathBuf),
-    Parquet(parquet::Writer),
+    Parquet(Box<parquet::Writer>),
 }
 
 impl Writer {
     /// Begins a table of the given columns.
     pub fn create(path: &Path, columns: &[(&'static str, Kind)]) -> Result<Self> {
         if is_parquet(path) {
-            return Ok(Writer(Format::Parquet(parquet::Writer::create(path, columns)?)));
+            return Ok(Writer(Format::Parquet(Box::new(parquet::Writer::create(path, columns)?))));
         }
         let mut writer = csv::Writer::from_writer(Output::create(path)?);
         let written = writer.write_record(columns.iter().map(|(name, _)| name));

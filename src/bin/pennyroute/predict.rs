@@ -1,0 +1,109 @@
+//! `pennyroute predict`: estimates for every query and every model.
+
+use std::path::{Path, PathBuf};
+
+use indicatif::ProgressBar;
+use pennyroute::eval::data::{ESTIMATE_COLUMNS, Queries, QueryRow};
+use pennyroute::eval::file::bad;
+use pennyroute::eval::table::{Cell, Writer};
+use pennyroute::{Estimates, Moment, Result, Router};
+use rayon::prelude::*;
+use serde_json::json;
+
+use crate::setup::{Globals, RouterArgs, progress};
+use crate::show;
+
+/// Queries in memory at once, twice: those being estimated and those being read or written.
+const BATCH: usize = 2048;
+
+#[derive(clap::Args)]
+pub struct Args {
+    /// Queries, jsonl or jsonl.gz: `query_id` and `text` or `messages`; optionally `input_tokens`.
+    #[arg(long, value_name = "FILE")]
+    queries: PathBuf,
+    #[command(flatten)]
+    router: RouterArgs,
+    /// Where the estimates go: csv, csv.gz, or Parquet if it ends in .parquet.
+    #[arg(long, value_name = "FILE")]
+    out: PathBuf,
+    /// Print counts as JSON.
+    #[arg(long)]
+    json: bool,
+}
+
+/// Estimated queries on their way to the file.
+type Estimated = Vec<(QueryRow, Estimates)>;
+
+pub fn run(args: &Args, globals: &Globals) -> Result<()> {
+    let now = globals.now()?;
+    let router = globals.router(&args.router)?;
+    let mut queries = Queries::open(&args.queries)?;
+    let mut writer = Writer::create(&args.out, &ESTIMATE_COLUMNS)?;
+    let bar = progress("queries estimated", None);
+    let (mut total, mut rows, mut unlike) = (0, 0, 0);
+    let mut batch = next(&mut queries)?;
+    let mut done = Estimated::new();
+    // While one batch is estimated, the one before it is written and the next one read.
+    while !batch.is_empty() || !done.is_empty() {
+        let (estimated, following) = rayon::join(
+            || estimate(&router, std::mem::take(&mut batch), &args.queries, now, &bar),
+            || {
+                write(&mut writer, &router, &done)?;
+                next(&mut queries)
+            },
+        );
+        (done, batch) = (estimated?, following?);
+        total += done.len();
+        rows += done.iter().map(|(_, e)| e.models.len()).sum::<usize>();
+        unlike += done.iter().filter(|(_, e)| !e.in_distribution).count();
+    }
+    writer.finish()?;
+    bar.finish_and_clear();
+    if args.json {
+        return show::json(&json!({ "queries": total, "rows": rows, "out_of_distribution": unlike }));
+    }
+    show::line(&format!("{total} queries, {rows} estimates, {unlike} queries out of distribution"))
+}
+
+fn next(queries: &mut Queries) -> Result<Vec<QueryRow>> {
+    queries.take(BATCH).collect()
+}
+
+fn estimate(router: &Router, batch: Vec<QueryRow>, file: &Path, now: Moment, bar: &ProgressBar) -> Result<Estimated> {
+    let one = |query: QueryRow| {
+        let estimates = router.estimate(&query.request(), now).map_err(|e| bad(file, query.line, e))?;
+        bar.inc(1);
+        Ok((query, estimates))
+    };
+    batch.into_par_iter().map(one).collect()
+}
+
+fn write(writer: &mut Writer, router: &Router, done: &Estimated) -> Result<()> {
+    for (query, estimates) in done {
+        for e in &estimates.models {
+            let number = |value: f64| Cell::Number(round(value));
+            writer.row(&[
+                Cell::Text(&query.id),
+                Cell::Text(&router.catalog().models[e.model].id),
+                number(e.quality.estimate),
+                number(e.quality.lo),
+                number(e.quality.hi),
+                number(e.output_tokens.estimate),
+                number(e.cost_usd.estimate),
+                number(e.cost_usd.lo),
+                number(e.cost_usd.hi),
+                Cell::Flag(estimates.in_distribution),
+            ])?;
+        }
+    }
+    Ok(())
+}
+
+/// Nine significant digits: more than any estimate has, and half the file.
+fn round(value: f64) -> f64 {
+    if value == 0.0 || !value.is_finite() {
+        return value;
+    }
+    let scale = 10f64.powi(8 - value.abs().log10().floor() as i32);
+    (value * scale).round() / scale
+}
