@@ -1,0 +1,191 @@
+// What every host shares: the class over the wasm one, and the ways bytes arrive. The entries beside
+// this file say only where the module and the artifacts come from on their host.
+
+import init, { initSync, Router as Wasm } from "./pennyroute.js";
+import { PennyrouteError } from "./error.js";
+
+export { PennyrouteError };
+
+/** Deepest nesting of a value that is read whole; one that contains itself would exhaust the wasm stack. */
+const MAX_DEPTH = 64;
+
+export class Router {
+  #wasm;
+
+  constructor(artifacts, { catalog, index } = {}) {
+    checkDepth(catalog, "bad_catalog", "catalog");
+    this.#wasm = guard(() => new Wasm(artifacts, catalog, asBytes(index) ?? index));
+  }
+
+  route(request) {
+    const start = performance.now();
+    const decision = this.#call((wasm) => wasm.route(asRequest(request), Date.now()));
+    decision.id = uuid();
+    decision.elapsed_us = Math.round((performance.now() - start) * 1000);
+    return decision;
+  }
+
+  estimate(request) {
+    return this.#call((wasm) => wasm.estimate(asRequest(request), Date.now()));
+  }
+
+  plan(problem) {
+    return this.#call((wasm) => wasm.plan(problem));
+  }
+
+  frontier(at) {
+    return this.#call((wasm) => wasm.frontier(at, Date.now()));
+  }
+
+  constants(at) {
+    return this.#call((wasm) => wasm.constants(at, Date.now()));
+  }
+
+  catalog() {
+    return this.#call((wasm) => wasm.catalog());
+  }
+
+  setCatalog(catalog) {
+    checkDepth(catalog, "bad_catalog", "catalog");
+    this.#call((wasm) => wasm.setCatalog(catalog));
+  }
+
+  setIndex(index) {
+    this.#call((wasm) => wasm.setIndex(asBytes(index) ?? index));
+  }
+
+  get versions() {
+    return this.#call((wasm) => wasm.versions());
+  }
+
+  free() {
+    this.#wasm?.free();
+    this.#wasm = undefined;
+  }
+
+  #call(method) {
+    const wasm = this.#wasm;
+    if (!wasm) throw new PennyrouteError("bad_request", "this router has been freed");
+    return guard(() => method(wasm));
+  }
+}
+// Hosts without `using` have no such symbol.
+if (Symbol.dispose) Router.prototype[Symbol.dispose] = Router.prototype.free;
+
+let ready;
+let constructed = false;
+
+/** Instantiates the module that `source` brings (bytes, a Response, a compiled module), once. */
+export function instantiate(source) {
+  ready ??= Promise.resolve()
+    .then(source)
+    .then((module_or_path) => init({ module_or_path }))
+    .then(construct)
+    .catch((error) => {
+      // The next load may have more luck with its network.
+      ready = undefined;
+      throw asPennyrouteError(error, "bad_artifact");
+    });
+  return ready;
+}
+
+/** The same without waiting, for a host that has the module at hand. */
+export function instantiateSync(module) {
+  guard(() => construct(initSync({ module })), "bad_artifact");
+}
+
+// tract registers its kernels in constructors. The linker would have every export run them all at every
+// call, ten times the cost of a decision, unless their caller is exported too: then it is up to us.
+function construct(exports) {
+  if (!constructed) exports.__wasm_call_ctors();
+  constructed = true;
+}
+
+/** The artifacts that `options` bring, or else those that `packed` does. */
+export async function artifactsFrom(options, packed, fetchBytes = fetchWithProgress) {
+  const { artifacts = packed, onProgress } = options;
+  const bytes = asBytes(artifacts);
+  if (bytes) return bytes;
+  if (typeof artifacts !== "string" && !(artifacts instanceof URL)) {
+    throw new PennyrouteError("bad_artifact", "`artifacts` must be bytes or a URL");
+  }
+  try {
+    return await fetchBytes(artifacts, onProgress);
+  } catch (error) {
+    throw asPennyrouteError(error, "bad_artifact");
+  }
+}
+
+/** Fetches a file, or throws with its URL and status. */
+export async function fetchFile(url) {
+  const response = await fetch(url);
+  if (!response.ok) throw new PennyrouteError("bad_artifact", `${url}: HTTP ${response.status}`);
+  return response;
+}
+
+/** Fetches bytes, reporting how many have arrived. */
+export async function fetchWithProgress(url, onProgress) {
+  const response = await fetchFile(url);
+  if (!onProgress || !response.body) return new Uint8Array(await response.arrayBuffer());
+  // The length on the wire says nothing of the length of compressed content.
+  const total = response.headers.get("content-encoding") ? undefined : Number(response.headers.get("content-length")) || undefined;
+  const chunks = [];
+  let loaded = 0;
+  for (const reader = response.body.getReader(); ; ) {
+    const { done, value } = await reader.read();
+    if (done) break;
+    chunks.push(value);
+    loaded += value.length;
+    onProgress(loaded, total);
+  }
+  return new Uint8Array(await new Blob(chunks).arrayBuffer());
+}
+
+/** A view of the bytes of a buffer or a view; undefined for anything else. */
+export function asBytes(value) {
+  if (ArrayBuffer.isView(value)) return new Uint8Array(value.buffer, value.byteOffset, value.byteLength);
+  // By tag, because a buffer may come from another realm.
+  if (Object.prototype.toString.call(value) === "[object ArrayBuffer]") return new Uint8Array(value);
+  return undefined;
+}
+
+function asRequest(request) {
+  if (typeof request === "string") return { prompt: request };
+  if (request === null || typeof request !== "object") return request;
+  checkDepth(request.tools, "bad_request", "request field `tools`");
+  // A field that is undefined is a field that is absent.
+  return Object.fromEntries(Object.entries(request).filter(([, value]) => value !== undefined));
+}
+
+// Errors that Pennyroute means come through as they are; anything else is a defect of its own.
+function guard(call, code = "internal") {
+  try {
+    return call();
+  } catch (error) {
+    throw asPennyrouteError(error, code);
+  }
+}
+
+function asPennyrouteError(error, code) {
+  if (error instanceof PennyrouteError) return error;
+  return new PennyrouteError(code, String(error?.message ?? error), { cause: error });
+}
+
+function checkDepth(value, code, place, depth = 0) {
+  if (depth > MAX_DEPTH) throw new PennyrouteError(code, `${place}: is nested too deeply, or contains itself`);
+  if (value === null || typeof value !== "object") return;
+  for (const inner of Object.values(value)) {
+    if (inner !== null && typeof inner === "object") checkDepth(inner, code, place, depth + 1);
+  }
+}
+
+function uuid() {
+  // A page without TLS has no randomUUID.
+  if (crypto.randomUUID) return crypto.randomUUID();
+  const hex = Array.from(crypto.getRandomValues(new Uint8Array(16)), (byte, i) => {
+    if (i === 6) byte = (byte & 0x0f) | 0x40;
+    if (i === 8) byte = (byte & 0x3f) | 0x80;
+    return byte.toString(16).padStart(2, "0");
+  }).join("");
+  return hex.replace(/^(.{8})(.{4})(.{4})(.{4})(.{12})$/, "$1-$2-$3-$4-$5");
+}

@@ -1,0 +1,216 @@
+/// <reference lib="esnext.disposable" />
+
+/**
+ * Pick the cheapest capable LLM in the client, before the API call is made.
+ *
+ * @example
+ * import { Router } from "pennyroute";
+ * const router = await Router.load();
+ * const { model, fallbacks } = router.route({ prompt: "Prove that √2 is irrational.", quality: 0.85 });
+ */
+
+/** A message in the shape of OpenAI's chat API; fields that routing does not read are ignored. */
+export interface Message {
+  role: string;
+  content?: string | null | { type: string; text?: string; [key: string]: unknown }[];
+  [key: string]: unknown;
+}
+
+/** What is asked and under which policy. An OpenAI chat request body is a valid request. */
+export interface RouteRequest {
+  /** A bare prompt; or give `messages`. */
+  prompt?: string;
+  messages?: Message[];
+  /** Given and not empty: candidates must call tools. */
+  tools?: unknown[];
+  /** `json_object` or `json_schema`: candidates must answer in JSON. */
+  response_format?: { type: string; [key: string]: unknown };
+  max_tokens?: number;
+  max_completion_tokens?: number;
+  /** `"auto"` (default policy), `"auto:0.85"` (sets `quality`), or a model id, which is then pinned. */
+  model?: string;
+  /** Mean quality to keep over traffic, 0 to 1. Default: 0.97 of the best single model's. */
+  quality?: number;
+  /** Least estimated quality of this answer, 0 to 1, where any candidate reaches it. */
+  floor?: number;
+  /** Most that this call may be expected to cost, USD. */
+  cap_usd?: number;
+  /** Globs such as `anthropic/*`; only matching models are candidates. */
+  allow?: string[];
+  /** Globs; matching models are no candidates. */
+  deny?: string[];
+  /** Only providers marked private in the catalog may see this query. */
+  private?: boolean;
+  /** Input tokens already in a model's prompt cache, by model id. */
+  warm?: Record<string, number>;
+  /** Models whose provider is down, by id. */
+  unhealthy?: string[];
+  /** Calls left per model, by id; a model that is absent is unlimited. */
+  workloads?: Record<string, number>;
+  /** USD left to spend. */
+  budget_usd?: number;
+  /** The moment for dated prices, RFC 3339. Default: now. */
+  at?: string;
+  [key: string]: unknown;
+}
+
+/** A point estimate with the ends of its central 90 % interval. */
+export interface Interval {
+  estimate: number;
+  lo: number;
+  hi: number;
+}
+
+export type DecisionCode = "best_value" | "below_floor" | "warm_cache" | "only_candidate" | "pinned" | "no_candidate";
+
+export type ExclusionCode =
+  | "price_unknown" | "over_cap" | "context_too_small" | "unknown_capability" | "missing_capability"
+  | "not_allowed" | "not_private" | "unhealthy" | "workload_full" | "budget_spent" | "retired" | "ability_unknown";
+
+/** The choice and its reasons: the receipt. */
+export interface Decision {
+  id: string;
+  /** The chosen model's id; null with code `no_candidate`. */
+  model: string | null;
+  code: DecisionCode;
+  /** The reason in words. */
+  reason: string;
+  quality: Interval | null;
+  cost_usd: Interval | null;
+  target: { quality: number; floor: number | null; cap_usd: number | null };
+  in_distribution: boolean;
+  /** Other candidates, in the order in which to try them. */
+  fallbacks: string[];
+  /** Every candidate but the chosen one, cheapest first. */
+  alternatives: { model: string; quality: number; cost_usd: number }[];
+  excluded: { model: string; code: ExclusionCode }[];
+  /** The best constant model that meets the same target, and what it would have cost. */
+  baseline: { model: string; cost_usd: number } | null;
+  saving_usd: number | null;
+  versions: { policy: string; predictor: string; index: string | null; catalog: string };
+  elapsed_us: number;
+}
+
+/** What is expected of one model on one query. */
+export interface ModelEstimate {
+  model: string;
+  quality: Interval;
+  output_tokens: Interval;
+  cost_usd: Interval;
+}
+
+/** Estimates for every model with an ability and a price. */
+export interface Estimates {
+  models: ModelEstimate[];
+  input_tokens: number;
+  in_distribution: boolean;
+}
+
+/** A point of the cost-quality frontier, per query, on the artifacts' reference traffic. */
+export interface FrontierPoint {
+  /** Price of quality in USD per unit of quality at this point. */
+  lambda: number;
+  /** Mean quality, 0 to 1. */
+  quality: number;
+  /** Mean cost per query, USD. */
+  cost_usd: number;
+}
+
+/** A batch: entry of query i and model j stands at j·queries + i (model-major). NaN cost: forbidden pair. */
+export interface PlanProblem {
+  queries: number;
+  models: number;
+  cost_usd: Float64Array;
+  quality: Float64Array;
+  /** Mean quality to keep, 0 to 1. */
+  quality_target?: number;
+  /** Most to spend in all, USD. */
+  budget_usd?: number;
+  /** Calls allowed per model; Infinity: unlimited. */
+  workloads?: Float64Array;
+}
+
+/** The optimum of a batch. */
+export interface Plan {
+  status: "optimal" | "feasible" | "infeasible";
+  /** Model index per query; empty when infeasible. */
+  assignment: Uint32Array;
+  cost_usd: number;
+  quality: number;
+  bound_usd?: number;
+  bound_quality?: number;
+  gap: number;
+  duals: { quality: number; workloads: number[] };
+  /** When infeasible: why, and the largest feasible value. */
+  reason?: string;
+  largest_feasible?: number;
+}
+
+/** A catalog, as in `models/catalog.json`. */
+export interface Catalog {
+  format: number;
+  version: string;
+  models: CatalogModel[];
+}
+
+/** One model (at one reasoning effort) of a catalog; prices in USD per million tokens. */
+export interface CatalogModel {
+  id: string;
+  provider: string;
+  base: string;
+  effort?: string | null;
+  cost?: { input: number; output: number; cache_read?: number | null; [key: string]: unknown } | null;
+  limit?: { context?: number | null; output?: number | null };
+  modalities?: string[] | null;
+  tool_call?: boolean | null;
+  json?: boolean | null;
+  reasoning?: boolean;
+  private?: boolean;
+  deprecation_date?: string | null;
+  ability?: { mean: number[]; sd: number[]; source: string; note?: string } | null;
+  [key: string]: unknown;
+}
+
+export interface LoadOptions {
+  /** The packed artifacts: their bytes, or where to fetch them. Default: those in the package. */
+  artifacts?: Uint8Array | ArrayBuffer | string | URL;
+  /** A catalog to use instead of the packed one. */
+  catalog?: Catalog;
+  /** A retrieval index of your own history (`pennyroute index`) instead of the packed one. */
+  index?: Uint8Array;
+  /** Called while the artifacts arrive. */
+  onProgress?: (loadedBytes: number, totalBytes: number | undefined) => void;
+}
+
+/** Errors thrown by Pennyroute; `code` is stable. */
+export class PennyrouteError extends Error {
+  readonly code:
+    | "bad_request" | "bad_catalog" | "bad_artifact" | "bad_index" | "bad_number" | "unsupported_version"
+    | "bad_input" | "bad_problem" | "internal";
+}
+
+/** Routes queries over one catalog. Free it, or declare it with `using`, when it is no longer needed. */
+export class Router {
+  protected constructor();
+  /** Loads the wasm module (once) and the artifacts. */
+  static load(options?: LoadOptions): Promise<Router>;
+  /** One decision. Spends nothing and sends nothing. A string is a bare prompt. */
+  route(request: string | RouteRequest): Decision;
+  /** The estimates behind a decision, for every priced model with an ability, gates aside. */
+  estimate(request: string | RouteRequest): Estimates;
+  /** The best assignment of a batch. */
+  plan(problem: PlanProblem): Plan;
+  /** The cost-quality frontier of the catalog at hand on the reference traffic, cheapest first. */
+  frontier(at?: string): FrontierPoint[];
+  /** Every constant choice on the reference traffic: what always calling one model would bring. */
+  constants(at?: string): { model: string; quality: number; cost_usd: number }[];
+  /** A copy of the catalog in use. */
+  catalog(): Catalog;
+  /** Replaces the catalog; a bad one throws and leaves the old one in use. */
+  setCatalog(catalog: Catalog): void;
+  /** Replaces the retrieval index; a bad one throws and leaves the old one in use. */
+  setIndex(index: Uint8Array): void;
+  readonly versions: Decision["versions"];
+  free(): void;
+  [Symbol.dispose](): void;
+}

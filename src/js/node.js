@@ -1,0 +1,23 @@
+// Node, Bun, Deno: the module and the artifacts are files beside this one.
+
+import { readFile } from "node:fs/promises";
+import { Router as Core, PennyrouteError, artifactsFrom, fetchWithProgress, instantiate } from "./core.js";
+
+export { PennyrouteError };
+
+export class Router extends Core {
+  static async load(options = {}) {
+    const [artifacts] = await Promise.all([
+      artifactsFrom(options, new URL("./artifacts.bin", import.meta.url), read),
+      instantiate(() => readFile(new URL("./pennyroute_bg.wasm", import.meta.url))),
+    ]);
+    return new this(artifacts, options);
+  }
+}
+
+async function read(from, onProgress) {
+  if (/^(https?|data|blob):/.test(from)) return fetchWithProgress(from, onProgress);
+  const bytes = await readFile(/^file:/.test(from) ? new URL(from) : from);
+  onProgress?.(bytes.length, bytes.length);
+  return bytes;
+}

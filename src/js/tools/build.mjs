@@ -1,0 +1,50 @@
+// `npm run build`: the npm package, in dist/.
+//
+// Rust → wasm (cargo) → wasm and JavaScript glue (src/bin/bindgen.rs) → smaller wasm (wasm-opt) →
+// dist/, with the entries, their types and the packed artifacts beside it; and the page, in dist/www.
+// The slow steps are skipped when what goes into them has not changed.
+
+import { createHash } from "node:crypto";
+import { copyFileSync, existsSync, mkdirSync, readFileSync, readdirSync, rmSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { dist, fail, prepareRust, root, run, target, wasmEnv, WASM_TARGET } from "./shell.mjs";
+import { packFolder } from "./pack.mjs";
+
+const WASM_OPT = ["-Oz", "--strip-producers", "--strip-debug"];
+const source = join(root, "src", "js");
+const glue = join(target, "package");
+
+prepareRust();
+if (!existsSync(join(root, "node_modules", "binaryen"))) run("npm", ["ci", "--ignore-scripts"]);
+
+// `cargo rustc --crate-type` because a plain build would link the rlib as well, LTO and all.
+run("cargo", ["rustc", "--profile", "wasm", "--lib", "--crate-type", "cdylib", "--target", WASM_TARGET,
+  "--no-default-features", "--features", "wasm",
+  // The constructors that it collects are then called once, by src/js/core.js.
+  "--", "-C", "link-arg=--export=__wasm_call_ctors"], wasmEnv());
+const compiled = join(target, WASM_TARGET, "wasm", "pennyroute.wasm");
+
+const stamp = join(glue, "stamp");
+const inputs = createHash("sha256");
+for (const file of [compiled, join(root, "src/bin/bindgen.rs"), join(root, "package-lock.json")]) inputs.update(readFileSync(file));
+const key = inputs.update(WASM_OPT.join()).digest("hex");
+if (!existsSync(stamp) || readFileSync(stamp, "utf8") !== key) {
+  rmSync(glue, { recursive: true, force: true });
+  run("cargo", ["build", "--no-default-features", "--features", "bindgen", "--bin", "bindgen"]);
+  run(join(target, "debug", "bindgen"), [compiled, glue]);
+  console.error("wasm-opt: about a minute");
+  const wasm = join(glue, "pennyroute_bg.wasm");
+  run(process.execPath, [join(root, "node_modules/binaryen/bin/wasm-opt"), ...WASM_OPT, wasm, "-o", wasm]);
+  writeFileSync(stamp, key);
+}
+
+mkdirSync(dist, { recursive: true });
+for (const file of ["pennyroute.js", "pennyroute_bg.wasm"]) copyFileSync(join(glue, file), join(dist, file));
+for (const file of readdirSync(source)) {
+  if (/\.(js|d\.ts)$/.test(file)) copyFileSync(join(source, file), join(dist, file));
+}
+const models = join(root, "models");
+if (!existsSync(join(models, "manifest.json"))) fail("models/manifest.json is missing: the package has no artifacts to pack");
+writeFileSync(join(dist, "artifacts.bin"), packFolder(models));
+run(process.execPath, [join(source, "tools", "www.mjs")]);
+console.error("built dist/");

@@ -1,0 +1,45 @@
+/**
+ * Builds the page: `dist/www`, a folder of files that any static host can serve. Nothing in it names
+ * another origin.
+ *
+ *     node src/js/tools/www.mjs        after `npm run build`, which makes the package in dist/
+ */
+import { copyFile, mkdir, rm } from "node:fs/promises";
+import { join } from "node:path";
+import { fileURLToPath } from "node:url";
+import { build } from "esbuild";
+import { dist, root } from "./shell.mjs";
+
+const STATIC = ["index.html", "icon.svg"];
+/** What the package's browser entry fetches from beside itself. */
+const PACKAGE_FILES = ["pennyroute_bg.wasm", "artifacts.bin"];
+
+/**
+ * @param {{ package?: string, out?: string }} [folders] the built package, and where the page goes
+ * @returns {Promise<string>} the page's folder
+ */
+export async function buildWww({ package: from = dist, out = join(dist, "www") } = {}) {
+  await rm(out, { recursive: true, force: true });
+  await mkdir(out, { recursive: true });
+  await build({
+    entryPoints: [join(root, "www/app.js"), join(root, "www/worker.js"), join(root, "www/style.css")],
+    outdir: out,
+    bundle: true,
+    // The plot's library becomes a chunk of its own, fetched beside the router.
+    splitting: true,
+    format: "esm",
+    target: "es2022",
+    minify: true,
+    alias: { pennyroute: join(from, "browser.js") },
+    logLevel: "warning",
+  });
+  await Promise.all([
+    ...STATIC.map((name) => copyFile(join(root, "www", name), join(out, name))),
+    ...PACKAGE_FILES.map((name) => copyFile(join(from, name), join(out, name))),
+    // As .txt, because many hosts offer .md as a download.
+    copyFile(join(root, "models/README.md"), join(out, "model-card.txt")),
+  ]);
+  return out;
+}
+
+if (process.argv[1] === fileURLToPath(import.meta.url)) console.log(await buildWww());

@@ -1,0 +1,231 @@
+// The package in Node: what it does with good input, and with every kind of bad input. After each
+// error the same router still routes.
+
+import assert from "node:assert/strict";
+import { createHash } from "node:crypto";
+import { existsSync, readFileSync } from "node:fs";
+import { join } from "node:path";
+import test from "node:test";
+import { PennyrouteError, Router } from "pennyroute";
+import { dist, repacked, root, withoutPredictor } from "./hosts.mjs";
+
+const AT = "2026-11-20T12:00:00Z";
+const request = { prompt: "Prove that the square root of two is irrational.", quality: 0.8, at: AT };
+const artifacts = readFileSync(join(dist, "artifacts.bin"));
+
+const router = await Router.load();
+const usual = router.route(request);
+const catalog = router.catalog();
+
+/** Runs `act`, which must throw one PennyrouteError with `code`, and routes again. */
+function refuses(code, act, message = /./) {
+  assert.throws(act, (error) => {
+    assert.ok(error instanceof PennyrouteError, `${error?.stack ?? error}`);
+    assert.ok(error instanceof Error);
+    assert.equal(error.name, "PennyrouteError");
+    assert.equal(error.code, code, error.message);
+    assert.match(error.message, message);
+    return true;
+  });
+  assert.equal(router.route(request).model, usual.model);
+}
+
+/** The same for a promise. */
+async function rejects(code, promise, message = /./) {
+  const error = await promise.then(() => assert.fail("loaded"), (error) => error);
+  refuses(code, () => { throw error; }, message);
+}
+
+/** A copy of the catalog, changed. */
+function changed(change) {
+  const copy = structuredClone(catalog);
+  change(copy);
+  return copy;
+}
+
+/** The entry of a file in the manifest, rewritten for its content. */
+function entry(path, bytes) {
+  return { path, bytes: bytes.length, sha256: createHash("sha256").update(bytes).digest("hex") };
+}
+
+test("every export of the package is there", () => {
+  const { exports } = JSON.parse(readFileSync(join(root, "package.json")));
+  const files = (target) => (typeof target === "string" ? [target] : Object.values(target).flatMap(files));
+  for (const file of files(exports)) assert.ok(existsSync(join(root, file)), file);
+});
+
+test("a decision is complete and plain", () => {
+  const decision = router.route(request);
+  assert.match(decision.id, /^[0-9a-f]{8}-[0-9a-f]{4}-4[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}$/);
+  assert.notEqual(decision.id, usual.id);
+  assert.ok(decision.elapsed_us > 0);
+  assert.ok(catalog.models.some(({ id }) => id === decision.model));
+  assert.deepEqual(JSON.parse(JSON.stringify(decision)), decision);
+  assert.deepEqual(Object.keys(decision), ["id", "model", "code", "reason", "quality", "cost_usd", "target", "in_distribution",
+    "fallbacks", "alternatives", "excluded", "baseline", "saving_usd", "versions", "elapsed_us"]);
+  assert.equal(decision.target.floor, null);
+  assert.deepEqual(decision.versions, router.versions);
+});
+
+test("a string is a bare prompt, and undefined fields are absent", () => {
+  assert.equal(router.route(request.prompt).model, router.route({ prompt: request.prompt }).model);
+  const sparse = { ...request, messages: undefined, private: undefined, warm: undefined, tools: undefined };
+  assert.equal(router.route(sparse).model, usual.model);
+});
+
+test("estimates name every priced model with an ability", () => {
+  const { models: estimates, input_tokens, in_distribution } = router.estimate(request);
+  assert.ok(estimates.length > 1 && input_tokens > 1 && typeof in_distribution === "boolean");
+  const chosen = estimates.find(({ model }) => model === usual.model);
+  assert.deepEqual(chosen.quality, usual.quality);
+  assert.deepEqual(chosen.cost_usd, usual.cost_usd);
+});
+
+test("the frontier rises, and constants lie on or below it", () => {
+  const frontier = router.frontier(AT);
+  assert.ok(frontier.length > 1);
+  for (let i = 1; i < frontier.length; i++) {
+    assert.ok(frontier[i].lambda >= frontier[i - 1].lambda && frontier[i].quality >= frontier[i - 1].quality);
+    assert.ok(frontier[i].cost_usd >= frontier[i - 1].cost_usd);
+  }
+  for (const { model, quality, cost_usd } of router.constants(AT)) {
+    const atCost = frontier.filter((point) => point.cost_usd <= cost_usd * (1 + 1e-9)).at(-1);
+    if (atCost) assert.ok(quality <= atCost.quality + 1e-3, `${model} beats the frontier`);
+  }
+});
+
+test("a batch is planned", () => {
+  const problem = {
+    queries: 3, models: 2,
+    cost_usd: Float64Array.of(1, 1, 1, 3, 4, 5), quality: Float64Array.of(0.5, 0.5, 0.5, 1, 1, 1),
+    quality_target: 0.8,
+  };
+  const plan = router.plan(problem);
+  assert.equal(plan.status, "optimal");
+  assert.deepEqual([...plan.assignment], [1, 1, 0]);
+  assert.equal(plan.cost_usd, 8);
+  assert.ok(plan.bound_usd <= 8 && plan.bound_quality === undefined);
+
+  const limited = router.plan({ ...problem, workloads: Float64Array.of(Infinity, 1) });
+  assert.equal(limited.status, "infeasible");
+  assert.match(limited.reason, /./);
+  assert.equal(limited.assignment.length, 0);
+
+  const forbidden = router.plan({ ...problem, cost_usd: Float64Array.of(1, 1, 1, NaN, 4, 5) });
+  assert.deepEqual([...forbidden.assignment], [0, 1, 1]);
+
+  const afford = router.plan({ ...problem, quality_target: undefined, budget_usd: 5 });
+  assert.ok(afford.cost_usd <= 5 && afford.bound_quality >= afford.quality);
+});
+
+test("wrong types in a request are named by their path", () => {
+  for (const bad of [undefined, null, 7, true, [], {}, { messages: [] }]) refuses("bad_request", () => router.route(bad));
+  refuses("bad_request", () => router.route({ prompt: 7 }), /prompt/);
+  refuses("bad_request", () => router.route({ prompt: { toString: null } }), /prompt/);
+  refuses("bad_request", () => router.route({ messages: "hello" }), /messages/);
+  refuses("bad_request", () => router.route({ messages: [{ role: "user", content: "a" }, { role: "user", content: 7 }] }), /messages\[1\]\.content/);
+  refuses("bad_request", () => router.route({ messages: [{ content: "no role" }] }), /messages\[0\]/);
+  refuses("bad_request", () => router.route({ ...request, quality: "high" }), /quality/);
+  refuses("bad_request", () => router.route({ ...request, allow: "anthropic/*" }), /allow/);
+  refuses("bad_request", () => router.route({ ...request, max_tokens: 1.5 }), /max_tokens/);
+  refuses("bad_request", () => router.route({ ...request, max_tokens: -1 }), /max_tokens/);
+  refuses("bad_request", () => router.route({ ...request, at: "yesterday" }), /at/);
+  refuses("bad_request", () => router.route({ ...request, at: new Date() }), /at/);
+  refuses("bad_request", () => router.route({ ...request, model: "no/such-model" }), /no\/such-model/);
+  refuses("bad_request", () => router.route({ ...request, model: "auto:high" }), /auto:high/);
+  refuses("bad_request", () => router.frontier(7), /at/);
+  const circular = { type: "function", function: { name: "f", parameters: {} } };
+  circular.function.parameters.self = circular;
+  refuses("bad_request", () => router.route({ ...request, tools: [circular] }), /tools/);
+});
+
+test("numbers out of range are refused", () => {
+  for (const quality of [-0.01, 1.01, NaN, Infinity]) refuses("bad_number", () => router.route({ ...request, quality }), /quality/);
+  refuses("bad_number", () => router.route({ ...request, floor: 2 }), /floor/);
+  refuses("bad_number", () => router.route({ ...request, cap_usd: -1 }), /cap_usd/);
+  refuses("bad_number", () => router.route({ ...request, budget_usd: NaN }), /budget_usd/);
+  refuses("bad_number", () => router.route({ ...request, warm: { [usual.model]: NaN } }), /warm/);
+  refuses("bad_number", () => router.route({ ...request, workloads: { [usual.model]: -1 } }), /workloads/);
+});
+
+test("broken catalogs are refused, and the old one stays", () => {
+  const set = (change) => () => router.setCatalog(changed(change));
+  refuses("bad_catalog", () => router.setCatalog());
+  refuses("bad_catalog", () => router.setCatalog("catalog.json"));
+  refuses("bad_catalog", () => router.setCatalog({}));
+  refuses("bad_catalog", set((c) => (c.models = [])), /models/);
+  refuses("bad_catalog", set((c) => (c.models[1].id = c.models[0].id)), /models\[1\]\.id/);
+  refuses("bad_catalog", set((c) => (c.models[2].id = 7)), /models\[2\]\.id/);
+  refuses("bad_catalog", set((c) => delete c.models[0].provider), /models\[0\].*provider/);
+  refuses("bad_catalog", set((c) => (c.models[0].ability = { mean: [1], sd: [1], source: "fitted" })), /ability/);
+  refuses("bad_catalog", set((c) => (c.models[0].cost = { input: "3", output: 15 })), /models\[0\]\.cost/);
+  refuses("bad_catalog", set((c) => (c.models[0].cost = c)), /contains itself|nested/);
+  refuses("bad_number", set((c) => (c.models[0].cost = { input: NaN, output: 15 })), /models\[0\]\.cost\.input/);
+  refuses("bad_number", set((c) => (c.models[0].cost = { input: 3, output: -15 })), /models\[0\]\.cost\.output/);
+  refuses("bad_number", set((c) => (c.models[0].cost = { input: Infinity, output: 15 })), /models\[0\]\.cost\.input/);
+  refuses("unsupported_version", set((c) => (c.format = 99)), /99/);
+  assert.deepEqual(router.catalog(), catalog);
+});
+
+test("broken artifacts are refused", async () => {
+  await rejects("bad_artifact", Router.load({ artifacts: 7 }));
+  await rejects("bad_artifact", Router.load({ artifacts: new Uint8Array() }));
+  await rejects("bad_artifact", Router.load({ artifacts: Buffer.from("not a bundle of artifacts") }));
+  for (const length of [8, 11, 12, 500, artifacts.length - 1]) {
+    await rejects("bad_artifact", Router.load({ artifacts: artifacts.subarray(0, length) }));
+  }
+  const tampered = Uint8Array.from(artifacts);
+  tampered[tampered.length - 1000] ^= 1;
+  await rejects("bad_artifact", Router.load({ artifacts: tampered }), /SHA-256/);
+  await rejects("bad_artifact", Router.load({ artifacts: join(root, "no-such-file.bin") }), /no-such-file/);
+  await rejects("unsupported_version", Router.load({ artifacts: repacked({ manifest: (m) => ({ ...m, format: 99 }) }) }), /99/);
+});
+
+test("artifacts without the ONNX file, or with another, are refused", async () => {
+  await rejects("bad_artifact", Router.load({ artifacts: withoutPredictor() }), /predictor/);
+  const empty = repacked({ file: (path, bytes) => (path.endsWith(".onnx") ? Buffer.alloc(0) : bytes) });
+  await rejects("bad_artifact", Router.load({ artifacts: empty }), /onnx/);
+  const vouched = repacked({
+    file: (path, bytes) => (path.endsWith(".onnx") ? bytes.subarray(0, bytes.length / 2) : bytes),
+    manifest: (m, files) => ({ ...m, files: { ...m.files, predictor: entry(m.files.predictor.path, files[m.files.predictor.path]) } }),
+  });
+  await rejects("bad_artifact", Router.load({ artifacts: vouched }), /predictor/);
+});
+
+test("broken indexes are refused, and the old one stays", async () => {
+  refuses("bad_index", () => router.setIndex("index.bin"));
+  refuses("bad_index", () => router.setIndex(new Uint8Array(100)));
+  await rejects("bad_index", Router.load({ index: new Uint8Array(100) }));
+  assert.deepEqual(router.versions, usual.versions);
+});
+
+test("bad problems are refused", () => {
+  const problem = { queries: 1, models: 1, cost_usd: Float64Array.of(1), quality: Float64Array.of(1) };
+  refuses("bad_request", () => router.plan());
+  refuses("bad_request", () => router.plan({ ...problem, queries: "1" }), /queries/);
+  refuses("bad_request", () => router.plan({ ...problem, cost_usd: [1] }), /cost_usd/);
+  refuses("bad_request", () => router.plan({ ...problem, quality: undefined }), /quality/);
+  refuses("bad_problem", () => router.plan({ ...problem, queries: 2 }));
+  refuses("bad_number", () => router.plan({ ...problem, quality: Float64Array.of(1.5) }));
+  refuses("bad_number", () => router.plan({ ...problem, cost_usd: Float64Array.of(-1) }));
+  refuses("bad_number", () => router.plan({ ...problem, quality_target: 2 }));
+  refuses("bad_number", () => router.plan({ ...problem, workloads: Float64Array.of(NaN) }));
+});
+
+test("artifacts load from a path, a URL and bytes, with progress", async () => {
+  const seen = [];
+  const path = join(dist, "artifacts.bin");
+  for (const from of [path, new URL(`file://${path}`), artifacts, artifacts.buffer.slice(artifacts.byteOffset, artifacts.byteOffset + artifacts.length)]) {
+    const other = await Router.load({ artifacts: from, onProgress: (loaded, total) => seen.push([loaded, total]) });
+    assert.equal(other.route(request).model, usual.model);
+    other.free();
+  }
+  assert.deepEqual(seen, [[artifacts.length, artifacts.length], [artifacts.length, artifacts.length]]);
+});
+
+test("a freed router says so", async () => {
+  const other = await Router.load();
+  other[Symbol.dispose]();
+  other.free();
+  refuses("bad_request", () => other.route(request), /freed/);
+});

@@ -1,0 +1,64 @@
+// Streams as providers really send them, cut at every byte; and headers made from any text.
+
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import { headerValue } from "../../worker/receipts.js";
+import { readEvents, StreamError, writeEvents } from "../../worker/sse.js";
+
+const limits = { signal: new AbortController().signal, idleMs: 1000 };
+
+/** @param {Uint8Array[]} chunks */
+const answering = (...chunks) => new Response(ReadableStream.from(chunks));
+
+async function read(response) {
+  const events = [];
+  for await (const event of readEvents(response, limits)) events.push(event);
+  return events;
+}
+
+test("reads the same events however the bytes are cut", async () => {
+  const expected = [{ a: 1 }, { text: "naïve 🦊" }, { b: [2] }, "[DONE]"];
+  for (const end of ["\n", "\r\n", "\r"]) {
+    const lines = [": hello", "", 'data: {"a":1}', "", "event: message", 'data:{"text":"naïve 🦊"}', "", 'data: {"b":[2]}', "", "data: [DONE]", "", "data: ignored", ""];
+    const bytes = new TextEncoder().encode(lines.join(end));
+    for (let cut = 0; cut <= bytes.length; cut++) {
+      assert.deepEqual(await read(answering(bytes.slice(0, cut), bytes.slice(cut))), expected, `cut at ${cut}`);
+    }
+    assert.deepEqual(await read(answering(...Array.from(bytes, (byte) => Uint8Array.of(byte)))), expected);
+  }
+});
+
+test("a last line without its end still counts", async () => {
+  assert.deepEqual(await read(answering(new TextEncoder().encode('data: {"a":1}'))), [{ a: 1 }]);
+});
+
+test("a long event in many pieces is read in linear time", async () => {
+  const piece = new TextEncoder().encode("x".repeat(16 * 1024));
+  const quote = new TextEncoder().encode('"}\n');
+  const chunks = [new TextEncoder().encode('data: {"image":"'), ...Array(1000).fill(piece), quote];
+  const [event] = await read(answering(...chunks));
+  assert.equal(event.image.length, 1000 * piece.length);
+});
+
+test("refuses what is no event", async () => {
+  for (const data of ["{", "5", "null", "nonsense"]) {
+    await assert.rejects(read(answering(new TextEncoder().encode(`data: ${data}\n\n`))), StreamError);
+  }
+});
+
+test("a finished answer without [DONE] is given one, an unfinished one an error", async () => {
+  const written = async (finish_reason) => {
+    const first = [{ choices: [{ delta: { content: "x" }, finish_reason }] }];
+    const options = { model: "m", hideUsage: false, onUsage: () => {}, words: (text) => text, abort: () => {} };
+    return new Response(writeEvents({ first, events: (async function* () {})() }, options)).text();
+  };
+  assert.match(await written("stop"), /"model":"m"\}\n\ndata: \[DONE\]\n\n$/);
+  assert.match(await written(null), /data: \{"error":\{[^\n]*"code":"stream_network"\}\}\n\n$/);
+});
+
+test("a header value is one line of printable ASCII, whatever a catalog holds", () => {
+  assert.equal(headerValue("openai/gpt\r\nset-cookie: a=b"), "openai/gpt?set-cookie: a=b");
+  assert.equal(headerValue("модель/😀"), "?/?");
+  assert.equal(headerValue("x".repeat(1000)).length, 512);
+  new Headers({ value: headerValue("\u0000\u007f\ud800") });
+});
