@@ -1,0 +1,121 @@
+/** One chat completion: decide, call, and fall back while nothing was sent to the client. */
+
+import { HttpError } from "./errors.js";
+import { chatRequest, isAuto, modelNotFound, readPolicy } from "./openai.js";
+import { AttemptError, callProvider, redact, upstreamBody } from "./providers.js";
+import { receiptHeaders } from "./receipts.js";
+import { canCall, models, providers, router } from "./router.js";
+import { remember, warmTokens } from "./sessions.js";
+import { writeEvents } from "./sse.js";
+
+/** @typedef {import("pennyroute").Decision} Decision */
+/** @typedef {{model: string, failure: string, message: string, retryAfter: string | null}} Failed */
+
+/**
+ * @param {Request} request
+ * @param {Record<string, any>} body
+ * @param {Record<string, any>} env
+ */
+export async function complete(request, body, env) {
+  const { knobs, session, dryRun } = readPolicy(body, request.headers);
+  const asked = chatRequest(body);
+  if (!isAuto(asked.model) && !models.has(/** @type {string} */ (asked.model))) throw modelNotFound(/** @type {string} */ (asked.model));
+  const decision = router.route({ ...asked, ...knobs, warm: warmTokens(session) });
+  if (dryRun) return Response.json(decision, { headers: receiptHeaders(decision) });
+  if (decision.model === null) throw noCandidate(decision, isAuto(asked.model) ? undefined : asked.model);
+  if (!canCall) throw new HttpError(503, "no_provider", "No provider of the catalog is configured; see PROVIDERS in wrangler.jsonc.");
+
+  // A client that goes away, before or while it is answered, stops the provider.
+  const client = new AbortController();
+  request.signal.addEventListener("abort", () => client.abort());
+  const limits = {
+    signal: client.signal,
+    firstByteMs: Number(env.FIRST_BYTE_MS ?? 60_000),
+    replyMs: Number(env.REPLY_MS ?? 300_000),
+    idleMs: Number(env.IDLE_MS ?? 60_000),
+  };
+  // Streams tell their usage only when asked; a session wants to know what is warm now.
+  const hideUsage = Boolean(body.stream && session !== undefined && !body.stream_options?.include_usage);
+  const sent = hideUsage ? { ...body, stream_options: { ...body.stream_options, include_usage: true } } : body;
+
+  /** @type {Failed[]} */
+  const failed = [];
+  for (const candidate of candidates(decision, Number(env.MAX_ATTEMPTS ?? 4), failed)) {
+    const { model, provider } = candidate;
+    try {
+      const answer = await callProvider(provider, upstreamBody(sent, model, provider), limits);
+      const headers = receiptHeaders(decision, { model: model.id, failed });
+      const onUsage = (/** @type {any} */ usage) => remember(session, model.id, usage);
+      if ("reply" in answer) {
+        onUsage(answer.reply.usage);
+        return Response.json({ ...answer.reply, model: model.id }, { headers });
+      }
+      const words = (/** @type {string} */ text) => redact(text, provider);
+      const stream = writeEvents(answer, { model: model.id, hideUsage, onUsage, words, abort: () => client.abort() });
+      return new Response(stream, {
+        headers: { ...headers, "content-type": "text/event-stream; charset=utf-8", "cache-control": "no-cache" },
+      });
+    } catch (error) {
+      if (client.signal.aborted) throw new HttpError(499, "client_closed_request", "The client went away.");
+      if (error instanceof HttpError) Object.assign(error.headers, receiptHeaders(decision, { model: model.id, failed }));
+      if (!(error instanceof AttemptError)) throw error;
+      const { failure, message, retryAfter } = error;
+      failed.push({ model: model.id, failure, message, retryAfter });
+      candidate.failed(error);
+    }
+  }
+  throw allFailed(decision, failed);
+}
+
+/**
+ * The models to try in turn; one that was named in the request has no fallbacks. After a failure,
+ * what would meet the same one is passed over: the same model at another effort, or every model of a
+ * provider that refuses our key.
+ * @param {Decision} decision
+ * @param {number} most attempts
+ * @param {Failed[]} failed so far
+ */
+function* candidates(decision, most, failed) {
+  const dead = new Set();
+  for (const id of [decision.model, ...decision.fallbacks]) {
+    const model = models.get(/** @type {string} */ (id));
+    const provider = model && providers.get(model.provider);
+    if (failed.length >= most) return;
+    if (!model || !provider || dead.has(provider.name) || dead.has(`${provider.name}/${model.base}`)) continue;
+    yield {
+      model,
+      provider,
+      failed: (/** @type {AttemptError} */ error) => dead.add(error.ofProvider ? provider.name : `${provider.name}/${model.base}`),
+    };
+  }
+}
+
+/**
+ * @param {Decision} decision
+ * @param {string | undefined} named model, beside which the others do not matter
+ */
+function noCandidate({ reason, excluded }, named) {
+  const told = excluded.filter(({ model }) => named === undefined || model === named);
+  const why = told.map(({ model, code }) => `${model} (${code.replaceAll("_", " ")})`).join(", ");
+  return new HttpError(503, "no_candidate", `${reason} Excluded: ${why || "none"}.`, {
+    // The same request would meet the same gates: OpenAI's clients need not retry it.
+    headers: { "x-should-retry": "false" },
+  });
+}
+
+/**
+ * Every attempt, in order, so that nobody has to guess which provider to look at.
+ * @param {Decision} decision
+ * @param {Failed[]} failed
+ */
+function allFailed(decision, failed) {
+  const told = failed.map(({ model, failure, message }) => `${model}: ${failure} (${message.replace(/\.$/, "")})`).join("; ");
+  const every = (/** @type {string} */ failure) => failed.every((attempt) => attempt.failure === failure);
+  const status = every("429") ? 429 : every("timeout") ? 504 : 502;
+  const waits = failed.map(({ retryAfter }) => retryAfter).filter((wait) => wait !== null);
+  // The first model to be free again is enough; a date instead of seconds is passed on as it is.
+  const soonest = waits.every((wait) => /^\d+$/.test(wait)) ? String(Math.min(...waits.map(Number))) : waits[0];
+  return new HttpError(status, "all_attempts_failed", `No model answered. ${told}.`, {
+    headers: { ...receiptHeaders(decision, { model: null, failed }), ...(waits.length ? { "retry-after": soonest } : {}) },
+  });
+}

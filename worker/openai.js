@@ -1,0 +1,150 @@
+/** The shapes of OpenAI's API: what a client may send, and how the answers look. */
+
+import { HttpError } from "./errors.js";
+
+/** @typedef {import("pennyroute").RouteRequest} RouteRequest */
+/** @typedef {import("pennyroute").CatalogModel} CatalogModel */
+
+/** Policy fields, as they may stand in the body's `pennyroute` object or as `x-pennyroute-*` headers. */
+const KNOBS = /** @type {const} */ ({
+  quality: number,
+  floor: number,
+  cap_usd: number,
+  allow: globs,
+  deny: globs,
+  private: flag,
+  session: (/** @type {string} */ text) => text,
+  dry_run: flag,
+});
+
+/** Fields of a chat body that bear on routing; the others only pass through. */
+const ROUTED = /** @type {const} */ (["messages", "tools", "response_format", "max_tokens", "max_completion_tokens", "model"]);
+
+/**
+ * The body as a JSON object, read up to a limit.
+ * @param {Request} request
+ * @param {number} limit bytes
+ * @returns {Promise<Record<string, any>>}
+ */
+export async function readBody(request, limit) {
+  const tooLarge = new HttpError(413, "body_too_large", `The body exceeds ${limit} bytes.`);
+  if (Number(request.headers.get("content-length")) > limit) throw tooLarge;
+  const chunks = [];
+  let size = 0;
+  for await (const chunk of request.body ?? []) {
+    size += chunk.byteLength;
+    if (size > limit) throw tooLarge;
+    chunks.push(chunk);
+  }
+  let body;
+  try {
+    body = JSON.parse(new TextDecoder("utf-8", { fatal: true }).decode(await new Blob(chunks).arrayBuffer()));
+  } catch (error) {
+    throw new HttpError(400, "bad_request", `The body is not JSON: ${error instanceof SyntaxError ? error.message : "it cannot be read as UTF-8"}.`);
+  }
+  if (body === null || typeof body !== "object" || Array.isArray(body)) {
+    throw new HttpError(400, "bad_request", "The body is not a JSON object.");
+  }
+  return body;
+}
+
+/**
+ * The policy that came with a request; the body's field wins over the header. Unknown names are
+ * refused, since a misspelt cap must not be ignored.
+ * @param {Record<string, any>} body
+ * @param {Headers} headers
+ * @returns {{knobs: Partial<RouteRequest>, session?: string, dryRun: boolean}}
+ */
+export function readPolicy(body, headers) {
+  /** @type {Record<string, any>} */
+  const given = {};
+  for (const [name, value] of headers) {
+    if (!name.startsWith("x-pennyroute-")) continue;
+    const knob = name.slice("x-pennyroute-".length).replaceAll("-", "_");
+    if (!Object.hasOwn(KNOBS, knob)) throw unknownKnob(name);
+    given[knob] = KNOBS[/** @type {keyof typeof KNOBS} */ (knob)](value, name);
+  }
+  const ours = body.pennyroute ?? {};
+  if (typeof ours !== "object" || Array.isArray(ours)) throw badField("pennyroute", "is not an object");
+  for (const [knob, value] of Object.entries(ours)) {
+    if (!Object.hasOwn(KNOBS, knob)) throw unknownKnob(`pennyroute.${knob}`);
+    if (value !== null) given[knob] = value;
+  }
+  const { session, dry_run: dryRun = false, ...knobs } = given;
+  if (session !== undefined && (typeof session !== "string" || session === "" || session.length > 256)) {
+    throw badField("pennyroute.session", "is not a text of 1 to 256 characters");
+  }
+  if (typeof dryRun !== "boolean") throw badField("pennyroute.dry_run", "is not true or false");
+  return { knobs, session, dryRun };
+}
+
+/** @param {string} text @param {string} name */
+function number(text, name) {
+  const value = Number(text);
+  if (text.trim() === "" || !Number.isFinite(value)) throw badField(name, `${JSON.stringify(text)} is not a number`);
+  return value;
+}
+
+/** @param {string} text @param {string} name */
+function flag(text, name) {
+  if (text !== "true" && text !== "false") throw badField(name, `${JSON.stringify(text)} is not true or false`);
+  return text === "true";
+}
+
+/** @param {string} text */
+function globs(text) {
+  return text.split(",").map((glob) => glob.trim()).filter(Boolean);
+}
+
+/** @param {string} name */
+function unknownKnob(name) {
+  return badField(name, `is not known; known are ${Object.keys(KNOBS).join(", ")}`);
+}
+
+/** @param {string} param @param {string} what */
+function badField(param, what) {
+  return new HttpError(400, "bad_request", `${param}: ${what}.`, { param });
+}
+
+/**
+ * What of a chat body is routed on. Pennyroute itself checks the fields that it reads; these are the
+ * ones that only a gateway needs.
+ * @param {Record<string, any>} body
+ * @returns {RouteRequest}
+ */
+export function chatRequest(body) {
+  if (typeof body.model !== "string") throw badField("model", 'is missing; "auto" asks for routing');
+  if (!Array.isArray(body.messages) || body.messages.length === 0) throw badField("messages", "is not a list of at least one message");
+  if (body.stream !== undefined && body.stream !== null && typeof body.stream !== "boolean") throw badField("stream", "is not true or false");
+  const routed = Object.fromEntries(ROUTED.flatMap((name) => (body[name] === undefined || body[name] === null ? [] : [[name, body[name]]])));
+  // `functions` is the older spelling of `tools`, which some clients still send.
+  if (!routed.tools && Array.isArray(body.functions)) routed.tools = body.functions;
+  return routed;
+}
+
+/** Whether a request leaves the choice to us. @param {unknown} model */
+export function isAuto(model) {
+  return model === undefined || model === null || model === "auto" || (typeof model === "string" && model.startsWith("auto:"));
+}
+
+/** @param {string} model */
+export function modelNotFound(model) {
+  return new HttpError(404, "model_not_found", `The model ${JSON.stringify(model)} is not served here; GET /v1/models lists those that are.`, {
+    param: "model",
+  });
+}
+
+/** `GET /v1/models`. @param {Iterable<CatalogModel>} models */
+export function modelList(models) {
+  return { object: "list", data: [modelEntry("auto", "pennyroute"), ...[...models].map((model) => modelEntry(model.id, model.provider, model.released))] };
+}
+
+/**
+ * @param {string} id
+ * @param {string} owner
+ * @param {unknown} [released]
+ */
+export function modelEntry(id, owner, released) {
+  const created = typeof released === "string" ? Date.parse(released) / 1000 : Number.NaN;
+  return { id, object: "model", created: Number.isFinite(created) ? created : 0, owned_by: owner };
+}
