@@ -9,7 +9,7 @@ use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use sha2::{Digest, Sha256};
 
-use crate::catalog::{Ability, Length};
+use crate::catalog::RecordedModel;
 use crate::error::{Error, Result, finite_non_negative};
 
 /// The newest artifact format this version reads.
@@ -117,15 +117,6 @@ pub struct TokenWeights {
     pub newline: f64,
     pub cjk: f64,
     pub other: f64,
-}
-
-/// What was learnt about one recorded model.
-#[derive(Debug, Clone, PartialEq, Deserialize)]
-pub struct RecordedModel {
-    /// How well it answers.
-    pub ability: Ability,
-    /// How much it writes.
-    pub length: Length,
 }
 
 /// A sample of the traffic that prices of quality are solved on; skill vectors, no texts.

@@ -193,7 +193,7 @@ fn features(text: &str, counts: &TextCounts) -> [f32; FEATURES] {
 
 /// Whether a line looks like an answer option: `A. …`, `(B) …`, `C: …`.
 fn is_option(line: &str) -> bool {
-    let line = line.trim_start_matches([' ', '\t']);
+    let line = line.trim_start_matches([' ', '\t', '-', '*']); // bullets too: "- (A) …"
     let line = line.strip_prefix('(').unwrap_or(line);
     matches!(line.as_bytes(), [b'A'..=b'J', b')' | b'.' | b':', b' ', ..])
 }

@@ -1,8 +1,10 @@
 //! The ONNX file, run by tract: the one place that names it.
 //!
-//! Only the operators that the trained model uses are registered. A model with another operator is
-//! refused by name, and the wasm build carries the code of these alone: all of ONNX would be two
-//! thirds larger.
+//! Only the operators that the trained model uses are registered, so that the wasm build need not
+//! carry all of ONNX; a model with another operator is refused by name.
+//!
+//! (Lead's decision: the file is read by tract-onnx, a given package of the project, not by a parser
+//! of our own. With it the whole module is 1.96 MB gzipped after wasm-opt -Oz.)
 
 use std::sync::Arc;
 

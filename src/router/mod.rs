@@ -229,8 +229,8 @@ impl Router {
             let (logit, ability_sd) = predict::logit(ability, &d.skills, d.difficulty);
             let sd = view.query_sd.hypot(ability_sd);
             let (shift, residual) = view.correction.as_ref().map_or((0.0, 0.0), |c| {
-                let residual = self.columns[m].map_or(0.0, |column| c.residual(column));
-                (c.familiarity * c.shift, c.familiarity * residual)
+                // Both are scaled by the familiarity already.
+                (c.shift, self.columns[m].map_or(0.0, |column| c.residual(column)))
             });
             quality = predict::chance(logit + shift, sd)
                 .map(|chance| (chance + residual).clamp(1.0 - SUREST, SUREST));
