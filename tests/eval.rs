@@ -45,12 +45,19 @@ fn judge(outcomes: &Path, estimates: &Path, split: Option<&str>) -> Figures {
             let at = table.models.position(model).unwrap() as usize * n + table.queries.position(id).unwrap() as usize;
             recorded.correct.push(correct);
             recorded.cost.push(cost);
-            estimated.quality.push(table.quality[at]);
+            // The peers' files hold single-precision numbers, and the judge compares them as such: what
+            // is stored for 0.7 counts as 0.7. Their shortest decimals do the same here.
+            let quality = if split.is_some() { shortest(table.quality[at]) } else { table.quality[at] };
+            estimated.quality.push(quality);
             estimated.cost.push(table.cost[at]);
         }
     }
     let curve = Sweep::new(&recorded, &estimated).curve(|_| 1.0);
     figures(&recorded, &estimated, &curve)
+}
+
+fn shortest(value: f64) -> f64 {
+    (value as f32).to_string().parse().unwrap()
 }
 
 /// Compares to the digits that the judge prints.

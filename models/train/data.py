@@ -20,11 +20,9 @@ class Data:
     tokens: np.ndarray       # [queries, models] log of raw output tokens, or NaN
     estimated: np.ndarray    # [queries, models] log of estimated output tokens where there is no raw count, or NaN
 
-    def where(self, split: str, pool: str | None = None) -> np.ndarray:
-        chosen = (self.queries.split == split) & (self.queries.source != "chat")
-        if pool:
-            chosen &= self.queries.pool == pool
-        return np.flatnonzero(chosen)
+    def where(self, split: str) -> np.ndarray:
+        """Rows of a split, all of them with outcomes: the chat prompts that are trained on beside them are left out."""
+        return np.flatnonzero((self.queries.split == split) & (self.queries.source != "chat"))
 
 
 def load(folder: Path) -> Data:

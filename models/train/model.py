@@ -33,10 +33,9 @@ class Settings:
     batch: int = 256
     rate: float = 2e-3
     decay: float = 1e-2
-    core_weight: float = 1.0       # weight of a query of the core relative to one of MMLU-Pro
     length_weight: float = 0.3
     estimated_weight: float = 0.05  # of a token count that is itself only an estimate
-    weak_weight: float = 6.0       # of a weakly labelled chat prompt
+    weak_weight: float = 3.0        # of a weakly labelled chat prompt
 
 
 @dataclass

@@ -15,6 +15,7 @@ from pathlib import Path
 
 # One thread: enough for models of this size, and sums come in the same order every time.
 os.environ.setdefault("XLA_FLAGS", "--xla_cpu_multi_thread_eigen=false intra_op_parallelism_threads=1")
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
 import numpy as np  # noqa: E402
 import pandas as pd  # noqa: E402
@@ -112,14 +113,9 @@ class Networks:
     seed_logits: np.ndarray
 
 
-def asked(data: recorded.Data) -> np.ndarray:
-    """The training queries that have outcomes: all but the chat prompts."""
-    return np.flatnonzero((data.queries.split == "train") & (data.queries.source != "chat"))
-
-
 def networks(data: recorded.Data, targets: model.Targets, inputs: Inputs, settings: model.Settings) -> Networks:
     """Out-of-fold estimates first, then the model itself. Near-duplicates share a fold."""
-    seen, rows = np.flatnonzero(data.queries.split == "train"), asked(data)
+    seen, rows = np.flatnonzero(data.queries.split == "train"), data.where("train")
     fold_of = np.random.default_rng(SEED).integers(0, FOLDS, data.queries.cluster.max() + 1)[data.queries.cluster]
     labels = logistic.labels(data)
     x = inputs.squashed
@@ -138,7 +134,7 @@ def networks(data: recorded.Data, targets: model.Targets, inputs: Inputs, settin
 
 def assemble(data: recorded.Data, inputs: Inputs, nets: Networks) -> tuple[Folded, np.ndarray]:
     """The shipped model, calibrated on validation, and calibrated out-of-fold logits of the training queries."""
-    rows, validation = asked(data), data.where("validation")
+    rows, validation = data.where("train"), data.where("validation")
     folded, refitted = fold(nets.params, nets.groups, inputs.raw[rows], inputs.mean, inputs.inverse_sd,
                             nets.held_out, data.correct[rows], SKILLS, LENGTHS)
     parameters.calibrate(folded, parameters.temperature(folded.logits(inputs.raw[validation]), data.correct[validation]))
@@ -201,7 +197,7 @@ def show(name: str, result: dict[str, dict]) -> None:
 def ablate(folder: Path, data: recorded.Data, targets: model.Targets, cache: Path) -> None:
     """What smaller tables cost on validation: the plain networks, without groups, refit or retrieval."""
     seen, validation = np.flatnonzero(data.queries.split == "train"), data.where("validation")
-    sd, weights = np.full(len(data.models), 0.5), parameters.input_tokens(data, asked(data))
+    sd, weights = np.full(len(data.models), 0.5), parameters.input_tokens(data, data.where("train"))
 
     def judge(name: str, params: dict, x: np.ndarray) -> None:
         logits, log_tokens = (v.mean(0) for v in model.predict(params, x, SETTINGS))
@@ -232,7 +228,7 @@ def main() -> None:
     data, targets = with_anchors(recorded.load(given.data), HERE / "chat_anchors.jsonl")
     if given.ablate:
         return ablate(given.data, data, targets, cache)
-    rows, seen, validation = asked(data), np.flatnonzero(data.queries.split == "train"), data.where("validation")
+    rows, seen, validation = data.where("train"), np.flatnonzero(data.queries.split == "train"), data.where("validation")
     inputs = inputs_of(data, cache, VOCABULARY, DIMENSIONS)
     nets = networks(data, targets, inputs, SETTINGS)
     folded, held_out = assemble(data, inputs, nets)

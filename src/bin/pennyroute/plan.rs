@@ -140,7 +140,7 @@ fn group_floors(floors_file: &Path, groups_file: &Path, queries: &[String]) -> R
     least.push(0.0);
     let of_query: Vec<u32> = queries
         .iter()
-        .map(|id| groups.get(id).and_then(|group| names.binary_search(group).ok()).map_or(free, |g| g as u32))
+        .map(|id| groups.get(id).and_then(|group| names[..free as usize].binary_search(group).ok()).map_or(free, |g| g as u32))
         .collect();
     if let Some(empty) = (0..free).find(|g| !of_query.contains(g)) {
         return Err(bad(floors_file, 0, format!("`{}` is the group of no query of the estimates", names[empty as usize])));
