@@ -32,7 +32,10 @@ fn main() {
     let now = Moment::parse("2026-11-20T12:00:00Z").expect("a moment");
     let words: Vec<&str> = WORDS.split(' ').collect();
     let mut rows = Vec::new();
-    println!("{:>8} {:>12} {:>12} {:>12} {:>12}   µs, median", "tokens", "inputs", "describe", "retrieve", "route");
+    println!(
+        "{:>8} {:>12} {:>12} {:>12} {:>12}   µs, median",
+        "tokens", "inputs", "describe", "retrieve", "route"
+    );
     for tokens in [16, 64, 256] {
         let text: Vec<&str> = (0..tokens).map(|i| words[(i * 7) % words.len()]).collect();
         let text = text.join(" ");
@@ -43,7 +46,9 @@ fn main() {
         let works: [Box<dyn Fn()>; 4] = [
             Box::new(|| drop(black_box(predictor.inputs(&text, &counts)))),
             Box::new(|| drop(black_box(predictor.describe(&text, &counts)))),
-            Box::new(|| drop(black_box(index.as_ref().map(|i| i.correction(&description.embedding, &retrieval))))),
+            Box::new(|| {
+                drop(black_box(index.as_ref().map(|i| i.correction(&description.embedding, &retrieval))))
+            }),
             Box::new(|| drop(black_box(router.route(&request, now)))),
         ];
         let mut times = vec![Vec::new(); works.len()];

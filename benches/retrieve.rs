@@ -34,13 +34,20 @@ struct Side {
 
 impl Side {
     fn new(records: &[Record], backend: Backend) -> Self {
-        let (built, build_s) = timed(|| Index::build(Vec::new(), DIMENSIONS, records, backend).expect("records are sound"));
+        let (built, build_s) =
+            timed(|| Index::build(Vec::new(), DIMENSIONS, records, backend).expect("records are sound"));
         let bytes = built.to_bytes().expect("an index can be written");
         drop(built);
         let load = || timed(|| Index::from_bytes(&bytes).expect("the bytes are an index"));
         let (index, first) = load();
         let load_s = (1..REPETITIONS).map(|_| load().1).fold(first, f64::min);
-        Side { index, build_s, load_ms: load_s * 1e3, bytes: bytes.len(), micros: vec![f64::INFINITY; QUERIES] }
+        Side {
+            index,
+            build_s,
+            load_ms: load_s * 1e3,
+            bytes: bytes.len(),
+            micros: vec![f64::INFINITY; QUERIES],
+        }
     }
 
     fn nearest(&self, query: &[f32]) -> Vec<Neighbor> {
@@ -74,8 +81,12 @@ fn timed<T>(f: impl FnOnce() -> T) -> (T, f64) {
 fn main() {
     let asked: Vec<usize> = std::env::args().filter_map(|arg| arg.parse().ok()).collect();
     let sizes = if asked.is_empty() { &SIZES[..] } else { &asked };
-    println!("{DIMENSIONS} dimensions, {K} neighbors, {QUERIES} queries, {REPETITIONS} repetitions, seed {SEED}");
-    println!("        n | exact µs | hnsw µs | ratio | recall@16 | exact, hnsw: load ms |             MB | build s");
+    println!(
+        "{DIMENSIONS} dimensions, {K} neighbors, {QUERIES} queries, {REPETITIONS} repetitions, seed {SEED}"
+    );
+    println!(
+        "        n | exact µs | hnsw µs | ratio | recall@16 | exact, hnsw: load ms |             MB | build s"
+    );
     let mut rows = Vec::new();
     let mut medians = Vec::new();
     for &n in sizes {
@@ -89,15 +100,24 @@ fn main() {
             exact.run(&queries);
             hnsw.run(&queries);
         }
-        let hits: usize = queries.iter().map(|query| {
-            let truth = exact.nearest(query);
-            hnsw.nearest(query).iter().filter(|found| truth.contains(found)).count()
-        }).sum();
+        let hits: usize = queries
+            .iter()
+            .map(|query| {
+                let truth = exact.nearest(query);
+                hnsw.nearest(query).iter().filter(|found| truth.contains(found)).count()
+            })
+            .sum();
         let recall = hits as f64 / (K * QUERIES) as f64;
         println!(
             "{n:9} | {:8.1} | {:7.1} | {:5.2} | {recall:9.4} | {:10.2} {:9.2} | {:6.2} {:7.2} | {:7.1}",
-            exact.median(), hnsw.median(), exact.median() / hnsw.median(),
-            exact.load_ms, hnsw.load_ms, exact.bytes as f64 / 1e6, hnsw.bytes as f64 / 1e6, hnsw.build_s,
+            exact.median(),
+            hnsw.median(),
+            exact.median() / hnsw.median(),
+            exact.load_ms,
+            hnsw.load_ms,
+            exact.bytes as f64 / 1e6,
+            hnsw.bytes as f64 / 1e6,
+            hnsw.build_s,
         );
         medians.push((n as f64, exact.median(), hnsw.median()));
         rows.push(json!({"n": n, "exact": exact.json(), "hnsw": hnsw.json(), "recall_at_16": recall}));
@@ -107,7 +127,10 @@ fn main() {
         Some(n) => println!("the graph is the faster from about {n:.0} records"),
         None => println!("no crossover in this range"),
     }
-    println!("{}", json!({"dimensions": DIMENSIONS, "k": K, "seed": SEED, "rows": rows, "crossover": crossover}));
+    println!(
+        "{}",
+        json!({"dimensions": DIMENSIONS, "k": K, "seed": SEED, "rows": rows, "crossover": crossover})
+    );
 }
 
 /// Where the two lines cross, straight between the sizes measured in logarithms of both.

@@ -246,7 +246,7 @@ fn verify(entry: &FileEntry, bytes: &[u8]) -> Result<()> {
 
 /// The SHA-256 of a content, in lower-case hexadecimal.
 pub(crate) fn checksum(bytes: &[u8]) -> String {
-    Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect()
+    Sha256::digest(bytes).iter().fold(String::new(), |hex, byte| format!("{hex}{byte:02x}"))
 }
 
 impl Parameters {
@@ -296,11 +296,13 @@ impl Reference {
         if self.queries.is_empty() {
             return Err(Error::artifact("reference", "`queries` is empty"));
         }
-        let fits = |q: &ReferenceQuery| {
-            q.skills.len() == parameters.skills && q.length.len() == parameters.lengths
-        };
+        let fits =
+            |q: &ReferenceQuery| q.skills.len() == parameters.skills && q.length.len() == parameters.lengths;
         match self.queries.iter().position(|q| !fits(q)) {
-            Some(i) => Err(Error::artifact("reference", format!("`queries[{i}]` has other dimensions than the parameters"))),
+            Some(i) => Err(Error::artifact(
+                "reference",
+                format!("`queries[{i}]` has other dimensions than the parameters"),
+            )),
             None => Ok(()),
         }
     }

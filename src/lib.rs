@@ -35,19 +35,19 @@ mod wasm;
 pub mod eval;
 
 pub use artifact::{
-    ARTIFACT_FORMAT, Artifacts, FileEntry, Manifest, Parameters, Prior, QuerySd, Reference,
-    ReferenceQuery, RetrievalParameters, TokenWeights,
+    ARTIFACT_FORMAT, Artifacts, FileEntry, Manifest, Parameters, Prior, QuerySd, Reference, ReferenceQuery,
+    RetrievalParameters, TokenWeights,
 };
 pub use catalog::{
-    Ability, CATALOG_FORMAT, Catalog, CatalogChange, CatalogDiff, Finding, Imported, Length, Limit, Model, RecordedModel, Source,
-    check, diff, from_dataset, from_litellm,
+    Ability, CATALOG_FORMAT, Catalog, CatalogChange, CatalogDiff, Finding, Imported, Length, Limit, Model,
+    RecordedModel, Source, check, diff, from_dataset, from_litellm,
 };
 pub use error::{Error, Result};
 pub use estimate::{Estimate, Estimates, Interval};
-pub use money::{Change, Day, Hours, Moment, PriceList, Rates, Tier, TimeOfDay};
+pub use money::{Change, Day, Hours, Moment, PriceList, Prices, Rates, Tier, TimeOfDay};
 pub use predict::{Description, Predictor};
 pub use query::{Content, Message, Needs, Part, Query, TextCounts, replace_lone_surrogates};
 pub use router::{
-    Alternative, Baseline, Code, Constant, DEFAULT_RELATIVE_QUALITY, Decision, Excluded, Exclusion, ResponseFormat,
-    RouteRequest, Router, Target, ToolDefinition, Versions,
+    Alternative, Baseline, Code, Constant, DEFAULT_RELATIVE_QUALITY, Decision, Excluded, Exclusion,
+    ResponseFormat, RouteRequest, Router, Target, ToolDefinition, Versions,
 };

@@ -7,39 +7,42 @@ use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Result, finite_non_negative};
 
-/// A point in time, given by the caller: the core reads no clock.
+/// A point in time to the minute, given by the caller: the core reads no clock.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Moment(jiff::Timestamp);
+pub struct Moment {
+    date: jiff::civil::Date,
+    /// Of the UTC day.
+    minute: u16,
+}
 
 impl Moment {
     /// Reads an RFC 3339 date and time, such as `2026-11-20T12:00:00Z`.
     pub fn parse(text: &str) -> Result<Self> {
-        text.parse().map(Moment).map_err(|e| Error::request("at", format!("{text:?} is not an RFC 3339 time: {e}")))
+        let timestamp = text.parse::<jiff::Timestamp>();
+        timestamp
+            .map(Moment::of)
+            .map_err(|e| Error::request("at", format!("{text:?} is not an RFC 3339 time: {e}")))
     }
 
     /// The moment `ms` milliseconds after 1970-01-01T00:00:00Z, as JavaScript's `Date.now()` counts.
     pub fn from_unix_ms(ms: f64) -> Result<Self> {
         let in_range = ms.is_finite() && ms.abs() < 2e14;
         let timestamp = if in_range { jiff::Timestamp::from_millisecond(ms as i64).ok() } else { None };
-        timestamp.map(Moment).ok_or_else(|| Error::Number {
+        timestamp.map(Moment::of).ok_or_else(|| Error::Number {
             place: "at".into(),
             value: ms.to_string(),
             expected: "milliseconds since 1970",
         })
     }
 
-    fn utc(self) -> jiff::civil::DateTime {
-        jiff::tz::Offset::UTC.to_datetime(self.0)
+    fn of(timestamp: jiff::Timestamp) -> Self {
+        let utc = jiff::tz::Offset::UTC.to_datetime(timestamp);
+        Moment { date: utc.date(), minute: utc.hour() as u16 * 60 + utc.minute() as u16 }
     }
 
     /// The UTC calendar date, as `YYYY-MM-DD`.
     pub fn date(self) -> String {
-        self.utc().date().to_string()
-    }
-
-    /// Whether this moment lies on or after the UTC start of `date` (`YYYY-MM-DD`).
-    fn reached(self, date: jiff::civil::Date) -> bool {
-        self.utc().date() >= date
+        self.date.to_string()
     }
 }
 
@@ -51,12 +54,12 @@ pub struct Day(jiff::civil::Date);
 impl Day {
     /// Whether `at` lies on or after this day.
     pub fn reached(self, at: Moment) -> bool {
-        at.reached(self.0)
+        at.date >= self.0
     }
 
     /// Days from the UTC date of `at` to this day; negative once it has passed.
     pub fn days_from(self, at: Moment) -> i64 {
-        self.0.duration_since(at.utc().date()).as_hours() / 24
+        self.0.duration_since(at.date).as_hours() / 24
     }
 }
 
@@ -165,24 +168,20 @@ impl PriceList {
         PriceList { base, tiers: Vec::new(), hours: Vec::new(), changes: Vec::new() }
     }
 
+    /// The prices that hold at `at`, for calls of any length.
+    pub fn at(&self, at: Moment) -> Prices<'_> {
+        let dated = self.changes.iter().filter(|c| c.from.reached(at)).max_by_key(|c| c.from);
+        let window = self.hours.iter().find(|h| match (h.from.minutes, h.to.minutes) {
+            (from, to) if from <= to => (from..to).contains(&at.minute),
+            (from, to) => at.minute >= from || at.minute < to,
+        });
+        let short = window.map(|h| h.rates).or(dated.map(|c| c.rates)).unwrap_or(self.base);
+        Prices { short, tiers: &self.tiers }
+    }
+
     /// The rates of a call made at `at` with `input_tokens` tokens of input.
     pub fn rates(&self, at: Moment, input_tokens: u64) -> Rates {
-        let dated = self.changes.iter().filter(|c| c.from.reached(at)).max_by_key(|c| c.from);
-        let time = at.utc().time();
-        let minute = time.hour() as u16 * 60 + time.minute() as u16;
-        let window = self.hours.iter().find(|h| match (h.from.minutes, h.to.minutes) {
-            (from, to) if from <= to => (from..to).contains(&minute),
-            (from, to) => minute >= from || minute < to,
-        });
-        let tier = self
-            .tiers
-            .iter()
-            .filter(|t| input_tokens > t.above_input_tokens)
-            .max_by_key(|t| t.above_input_tokens);
-        tier.map(|t| t.rates)
-            .or(window.map(|h| h.rates))
-            .or(dated.map(|c| c.rates))
-            .unwrap_or(self.base)
+        self.at(at).rates(input_tokens)
     }
 
     /// Every set of rates in the list with its path below `place`.
@@ -209,6 +208,22 @@ impl PriceList {
     /// Whether any rate in the list makes a call free of charge.
     pub(crate) fn has_zero(&self) -> bool {
         self.all("").any(|(_, rates)| rates.input == 0.0 || rates.output == 0.0)
+    }
+}
+
+/// The prices of a model at one moment.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Prices<'a> {
+    /// Of a call that reaches no tier.
+    short: Rates,
+    tiers: &'a [Tier],
+}
+
+impl Prices<'_> {
+    /// The rates of a call with `input_tokens` tokens of input.
+    pub fn rates(&self, input_tokens: u64) -> Rates {
+        let exceeded = self.tiers.iter().filter(|t| input_tokens > t.above_input_tokens);
+        exceeded.max_by_key(|t| t.above_input_tokens).map_or(self.short, |t| t.rates)
     }
 }
 
@@ -272,7 +287,8 @@ mod tests {
     #[test]
     fn a_nan_rate_is_refused_by_name() {
         let mut list = PriceList::flat(rates(1.0));
-        list.changes = vec![Change { from: "2027-01-01".to_owned().try_into().unwrap(), rates: rates(f64::NAN) }];
+        list.changes =
+            vec![Change { from: "2027-01-01".to_owned().try_into().unwrap(), rates: rates(f64::NAN) }];
         let error = list.validate("models[0].cost").unwrap_err();
         assert_eq!(error.code(), "bad_number");
         assert!(error.to_string().contains("models[0].cost.changes[0].input"), "{error}");

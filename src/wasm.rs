@@ -57,7 +57,8 @@ impl JsRouter {
     /// A router over packed artifacts; `catalog` and `index` replace those inside.
     #[wasm_bindgen(constructor)]
     pub fn new(artifacts: &JsValue, catalog: JsValue, index: &JsValue) -> Result<JsRouter> {
-        let artifacts = bytes(artifacts).ok_or_else(|| Error::artifact("artifacts.bin", "must be given as bytes"))?;
+        let artifacts =
+            bytes(artifacts).ok_or_else(|| Error::artifact("artifacts.bin", "must be given as bytes"))?;
         let artifacts = Artifacts::from_bundle(&artifacts)?;
         let catalog = if catalog.is_undefined() { None } else { Some(read_catalog(catalog)?) };
         let router = JsRouter { router: RefCell::new(Router::new(artifacts, catalog)?) };
@@ -92,7 +93,7 @@ impl JsRouter {
     }
 
     /// The best assignment of a batch.
-    pub fn plan(&self, problem: JsValue) -> Result<JsValue> {
+    pub fn plan(problem: JsValue) -> Result<JsValue> {
         let given: PlanProblem = read(problem, Error::request)?;
         let mut cost = floats("cost_usd", &given.cost_usd)?;
         let mut quality = floats("quality", &given.quality)?;
@@ -235,7 +236,8 @@ fn bytes(value: &JsValue) -> Option<Vec<u8>> {
 
 /// One copy into the memory of the wasm module.
 fn floats(field: &str, value: &JsValue) -> Result<Vec<f64>> {
-    let array = value.dyn_ref::<Float64Array>().ok_or_else(|| Error::request(field, "must be a Float64Array"))?;
+    let array =
+        value.dyn_ref::<Float64Array>().ok_or_else(|| Error::request(field, "must be a Float64Array"))?;
     Ok(array.to_vec())
 }
 

@@ -123,23 +123,43 @@ fn keys(value: &Value) -> BTreeSet<&str> {
 #[test]
 fn route_prints_the_receipt() {
     let work = Work::new();
-    let receipt = work.run(&["route", "--prompt", "What is 7 times 8?", "--catalog", "catalog.json", "--json"]).json();
+    let receipt =
+        work.run(&["route", "--prompt", "What is 7 times 8?", "--catalog", "catalog.json", "--json"]).json();
     let expected = [
-        "id", "model", "code", "reason", "quality", "cost_usd", "target", "in_distribution", "fallbacks", "alternatives",
-        "excluded", "baseline", "saving_usd", "versions", "elapsed_us",
+        "id",
+        "model",
+        "code",
+        "reason",
+        "quality",
+        "cost_usd",
+        "target",
+        "in_distribution",
+        "fallbacks",
+        "alternatives",
+        "excluded",
+        "baseline",
+        "saving_usd",
+        "versions",
+        "elapsed_us",
     ];
     assert_eq!(keys(&receipt), expected.into_iter().collect());
     assert!([CHEAP, DEAR].contains(&receipt["model"].as_str().unwrap()));
     assert_eq!(receipt["fallbacks"].as_array().unwrap().len(), 1);
     assert!(receipt["elapsed_us"].as_f64().unwrap() > 0.0);
-    let other = work.run(&["route", "--prompt", "What is 7 times 8?", "--catalog", "catalog.json", "--json"]).json();
+    let other =
+        work.run(&["route", "--prompt", "What is 7 times 8?", "--catalog", "catalog.json", "--json"]).json();
     assert_ne!(receipt["id"], other["id"]);
-    let codes: Vec<&str> = receipt["excluded"].as_array().unwrap().iter().map(|e| e["code"].as_str().unwrap()).collect();
+    let codes: Vec<&str> =
+        receipt["excluded"].as_array().unwrap().iter().map(|e| e["code"].as_str().unwrap()).collect();
     assert_eq!(codes.iter().copied().collect::<BTreeSet<_>>(), ["ability_unknown", "price_unknown"].into());
 
     let shown = work.run(&["route", "--prompt", "What is 7 times 8?", "--catalog", "catalog.json"]);
     assert!(shown.stdout.starts_with(receipt["model"].as_str().unwrap()), "{}", shown.stdout);
-    assert!(shown.stdout.contains("alternative") && shown.stdout.contains("1 price_unknown"), "{}", shown.stdout);
+    assert!(
+        shown.stdout.contains("alternative") && shown.stdout.contains("1 price_unknown"),
+        "{}",
+        shown.stdout
+    );
 }
 
 #[test]
@@ -157,7 +177,16 @@ fn route_reads_requests_and_lists_of_messages() {
     assert_eq!(receipt["target"]["quality"], 0.7);
 
     let mut child = work
-        .command(&["route", "--messages", "-", "--catalog", "catalog.json", "--allow", "openai/*mini*", "--json"])
+        .command(&[
+            "route",
+            "--messages",
+            "-",
+            "--catalog",
+            "catalog.json",
+            "--allow",
+            "openai/*mini*",
+            "--json",
+        ])
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .spawn()
@@ -167,7 +196,10 @@ fn route_reads_requests_and_lists_of_messages() {
     let receipt: Value = serde_json::from_slice(&output.stdout).unwrap();
     assert_eq!((&receipt["model"], &receipt["code"]), (&json!(CHEAP), &json!("only_candidate")));
 
-    work.refused(&["route", "--messages", "models.json", "--catalog", "catalog.json"], &["models.json", "prompt"]);
+    work.refused(
+        &["route", "--messages", "models.json", "--catalog", "catalog.json"],
+        &["models.json", "prompt"],
+    );
     work.write("bad.json", r#"{"messages":[{"role":"user","content":7}]}"#);
     work.refused(&["route", "--messages", "bad.json"], &["bad.json", "messages[0].content"]);
 }
@@ -175,13 +207,16 @@ fn route_reads_requests_and_lists_of_messages() {
 #[test]
 fn predict_writes_every_priced_model_for_every_query() {
     let work = Work::new();
-    let arguments = ["predict", "--queries", "queries.jsonl", "--catalog", "catalog.json", "--out", "e.csv", "--json"];
+    let arguments =
+        ["predict", "--queries", "queries.jsonl", "--catalog", "catalog.json", "--out", "e.csv", "--json"];
     let done = work.run(&arguments).json();
     assert_eq!((&done["queries"], &done["rows"]), (&json!(3), &json!(6)));
-    let header = "query_id,model,quality,quality_lo,quality_hi,output_tokens,cost_usd,cost_lo,cost_hi,in_distribution";
+    let header =
+        "query_id,model,quality,quality_lo,quality_hi,output_tokens,cost_usd,cost_lo,cost_hi,in_distribution";
     assert_eq!(work.read("e.csv").lines().next(), Some(header));
     let rows = work.table("e.csv");
-    let pairs: Vec<(&str, &str)> = rows.iter().map(|r| (r["query_id"].as_str(), r["model"].as_str())).collect();
+    let pairs: Vec<(&str, &str)> =
+        rows.iter().map(|r| (r["query_id"].as_str(), r["model"].as_str())).collect();
     for (query, chunk) in ["q1", "q2", "3"].iter().zip(pairs.chunks(2)) {
         assert_eq!(chunk.iter().copied().collect::<BTreeSet<_>>(), [(*query, CHEAP), (*query, DEAR)].into());
     }
@@ -205,10 +240,14 @@ fn gzip_and_parquet_hold_the_same() {
     packed.write_all(work.read("queries.jsonl").as_bytes()).unwrap();
     work.write("queries.jsonl.gz", packed.finish().unwrap());
     let mut plans = BTreeSet::new();
-    for (queries, out) in [("queries.jsonl", "e.csv"), ("queries.jsonl.gz", "e.csv.gz"), ("queries.jsonl.gz", "e.parquet")] {
+    for (queries, out) in
+        [("queries.jsonl", "e.csv"), ("queries.jsonl.gz", "e.csv.gz"), ("queries.jsonl.gz", "e.parquet")]
+    {
         let done = work.run(&["predict", "--queries", queries, "--catalog", "catalog.json", "--out", out]);
         assert_eq!(done.code, 0, "{}", done.stderr);
-        let plan = work.run(&["plan", "--estimates", out, "--quality", "0.6", "--out", "plan.parquet", "--json"]).json();
+        let plan = work
+            .run(&["plan", "--estimates", out, "--quality", "0.6", "--out", "plan.parquet", "--json"])
+            .json();
         plans.insert(plan.to_string());
         assert!(fs::read(work.path("plan.parquet")).unwrap().starts_with(b"PAR1"));
     }
@@ -222,7 +261,9 @@ fn plan_minimises_cost_for_a_quality() {
     let work = Work::new();
     work.estimates();
     // Mean 0.65 with the cheap model alone; the best dollar lifts b by 0.4.
-    let plan = work.run(&["plan", "--estimates", "estimates.csv", "--quality", "0.75", "--out", "p.csv", "--json"]).json();
+    let plan = work
+        .run(&["plan", "--estimates", "estimates.csv", "--quality", "0.75", "--out", "p.csv", "--json"])
+        .json();
     assert_eq!(plan["status"], "optimal");
     assert!((plan["cost_usd"].as_f64().unwrap() - 0.013).abs() < 1e-12, "{plan}");
     assert!((plan["quality"].as_f64().unwrap() - 0.75).abs() < 1e-12, "{plan}");
@@ -232,7 +273,9 @@ fn plan_minimises_cost_for_a_quality() {
     assert_eq!(work.read("p.csv"), "query_id,model\na,cheap\nb,dear\nc,cheap\nd,cheap\n");
 
     // Under a budget alone, quality is maximised.
-    let plan = work.run(&["plan", "--estimates", "estimates.csv", "--budget", "0.013", "--out", "p.csv", "--json"]).json();
+    let plan = work
+        .run(&["plan", "--estimates", "estimates.csv", "--budget", "0.013", "--out", "p.csv", "--json"])
+        .json();
     assert!((plan["quality"].as_f64().unwrap() - 0.75).abs() < 1e-12, "{plan}");
     assert!(plan["bound_quality"].as_f64().unwrap() >= 0.75 - 1e-12 && plan.get("bound_usd").is_none());
 }
@@ -250,15 +293,24 @@ fn plan_keeps_workloads_floors_and_forbidden_pairs() {
 
     work.write("floors.json", r#"{"vip": 0.9}"#);
     work.write("groups.csv", "query_id,group\na,vip\nb,vip\nc,plain\n");
-    let plan = work.run(&[&arguments[..], &["--floors", "floors.json", "--groups", "groups.csv"]].concat()).json();
+    let plan =
+        work.run(&[&arguments[..], &["--floors", "floors.json", "--groups", "groups.csv"]].concat()).json();
     assert_eq!(plan["assigned"], json!({"cheap": 3, "dear": 1}), "{plan}");
     assert_eq!(keys(&plan["duals"]["groups"]), ["vip"].into());
 
-    work.write("holes.csv", "query_id,model,quality,cost_usd\na,cheap,0.9,0.001\nb,dear,0.9,0.01\nb,cheap,0.9,\n");
-    work.refused(&["plan", "--estimates", "holes.csv", "--quality", "0.5", "--out", "p2.csv"], &["holes.csv:4", "`cost_usd`"]);
+    work.write(
+        "holes.csv",
+        "query_id,model,quality,cost_usd\na,cheap,0.9,0.001\nb,dear,0.9,0.01\nb,cheap,0.9,\n",
+    );
+    work.refused(
+        &["plan", "--estimates", "holes.csv", "--quality", "0.5", "--out", "p2.csv"],
+        &["holes.csv:4", "`cost_usd`"],
+    );
     assert!(!work.path("p2.csv").exists());
     work.write("holes.csv", "query_id,model,quality,cost_usd\na,cheap,0.9,0.001\nb,dear,0.9,0.01\n");
-    let plan = work.run(&["plan", "--estimates", "holes.csv", "--quality", "0.5", "--out", "p2.csv", "--json"]).json();
+    let plan = work
+        .run(&["plan", "--estimates", "holes.csv", "--quality", "0.5", "--out", "p2.csv", "--json"])
+        .json();
     assert_eq!(plan["assigned"], json!({"cheap": 1, "dear": 1}));
 }
 
@@ -291,11 +343,26 @@ fn an_index_of_ones_own_history_is_used() {
     }
     work.write("history.jsonl", queries);
     work.write("outcomes.csv", outcomes);
-    for (backend, more) in [("exact", vec!["--backend", "exact"]), ("hnsw", vec!["--backend", "hnsw"]), ("exact", vec![])] {
-        let arguments = ["index", "--queries", "history.jsonl", "--outcomes", "outcomes.csv", "--out", "i.bin", "--json"];
+    for (backend, more) in
+        [("exact", vec!["--backend", "exact"]), ("hnsw", vec!["--backend", "hnsw"]), ("exact", vec![])]
+    {
+        let arguments =
+            ["index", "--queries", "history.jsonl", "--outcomes", "outcomes.csv", "--out", "i.bin", "--json"];
         let made = work.run(&[&arguments[..], &more].concat()).json();
-        assert_eq!((&made["records"], &made["outcomes"], &made["backend"]), (&json!(30), &json!(60), &json!(backend)));
-        let route = ["route", "--prompt", "What is 3 plus 4?", "--catalog", "catalog.json", "--json", "--index", "i.bin"];
+        assert_eq!(
+            (&made["records"], &made["outcomes"], &made["backend"]),
+            (&json!(30), &json!(60), &json!(backend))
+        );
+        let route = [
+            "route",
+            "--prompt",
+            "What is 3 plus 4?",
+            "--catalog",
+            "catalog.json",
+            "--json",
+            "--index",
+            "i.bin",
+        ];
         let receipt = work.run(&route).json();
         assert_eq!(receipt["model"], DEAR, "the cheap model failed on everything like it: {receipt}");
         assert_eq!(receipt["versions"]["index"].as_str().unwrap().len(), 12);
@@ -318,17 +385,40 @@ fn eval_reports_and_plots() {
     let mut outcomes = String::from("query_id,model,correct,cost_usd,split\n");
     for i in 0..60 {
         let split = if i % 2 == 0 { "train" } else { "test" };
-        queries += &json!({"query_id": format!("h{i}"), "text": format!("What is {i} squared?"), "split": split}).to_string();
+        queries +=
+            &json!({"query_id": format!("h{i}"), "text": format!("What is {i} squared?"), "split": split})
+                .to_string();
         queries.push('\n');
-        write!(outcomes, "h{i},{CHEAP},{},0.0001,{split}\nh{i},{DEAR},1,0.001,{split}\n", i32::from(i % 3 == 0)).unwrap();
+        write!(
+            outcomes,
+            "h{i},{CHEAP},{},0.0001,{split}\nh{i},{DEAR},1,0.001,{split}\n",
+            i32::from(i % 3 == 0)
+        )
+        .unwrap();
     }
     work.write("history.jsonl", queries);
     work.write("outcomes.csv", outcomes);
-    let arguments = ["eval", "--queries", "history.jsonl", "--outcomes", "outcomes.csv", "--catalog", "catalog.json"];
+    let arguments =
+        ["eval", "--queries", "history.jsonl", "--outcomes", "outcomes.csv", "--catalog", "catalog.json"];
     let report = work.run(&[&arguments[..], &["--plot", "f.svg", "--json"]].concat()).json();
-    assert_eq!((&report["split"], &report["queries"], &report["best"]["model"]), (&json!("test"), &json!(30), &json!(DEAR)));
+    assert_eq!(
+        (&report["split"], &report["queries"], &report["best"]["model"]),
+        (&json!("test"), &json!(30), &json!(DEAR))
+    );
     for contender in ["router", "knn"] {
-        for figure in ["auc", "ece", "gain", "mean_gain", "mean_gain_interval", "c95", "c100", "peak", "alpha_dev", "alpha_short", "threshold_rule"] {
+        for figure in [
+            "auc",
+            "ece",
+            "gain",
+            "mean_gain",
+            "mean_gain_interval",
+            "c95",
+            "c100",
+            "peak",
+            "alpha_dev",
+            "alpha_short",
+            "threshold_rule",
+        ] {
             assert!(report[contender].get(figure).is_some(), "{contender}.{figure}");
         }
     }
@@ -336,7 +426,10 @@ fn eval_reports_and_plots() {
     assert!(work.read("f.svg").starts_with("<svg") && work.read("f.svg").contains(CHEAP));
     let shown = work.run(&arguments).stdout;
     assert!(shown.contains("k-NN, k = 16") && shown.contains(&format!("always {DEAR}")), "{shown}");
-    work.refused(&[&arguments[..], &["--split", "nowhere"]].concat(), &["history.jsonl", "`split`", "nowhere"]);
+    work.refused(
+        &[&arguments[..], &["--split", "nowhere"]].concat(),
+        &["history.jsonl", "`split`", "nowhere"],
+    );
     work.refused(&[&arguments[..], &["--models", "nobody"]].concat(), &["outcomes.csv", "nobody"]);
 }
 
@@ -344,16 +437,28 @@ fn eval_reports_and_plots() {
 fn catalogs_are_imported_checked_and_compared() {
     let work = Work::new();
     let checked = work.run(&["catalog", "check", "catalog.json", "--json"]).json();
-    let codes: BTreeSet<&str> = checked["findings"].as_array().unwrap().iter().map(|f| f["code"].as_str().unwrap()).collect();
+    let codes: BTreeSet<&str> =
+        checked["findings"].as_array().unwrap().iter().map(|f| f["code"].as_str().unwrap()).collect();
     assert!(codes.contains("unpriced") && codes.contains("no_ability"), "{codes:?}");
     work.write("dearer.json", MODELS.replace("\"price_in_per_1m\":2.5", "\"price_in_per_1m\":5"));
-    let arguments = ["catalog", "import", "--dataset", "dearer.json", "--out", "dearer.catalog.json", "--json"];
+    let arguments =
+        ["catalog", "import", "--dataset", "dearer.json", "--out", "dearer.catalog.json", "--json"];
     assert_eq!(work.run(&arguments).json()["rows"], 4);
     let diff = work.run(&["catalog", "diff", "catalog.json", "dearer.catalog.json", "--json"]).json();
     assert_eq!(diff["changed"][0]["field"], "cost.input");
     let litellm = r#"{"gpt-4o-mini":{"litellm_provider":"openai","mode":"chat","input_cost_per_token":1.5e-7,"output_cost_per_token":6e-7,"max_input_tokens":128000}}"#;
     work.write("litellm.json", litellm);
-    let done = work.run(&["catalog", "import", "--litellm", "litellm.json", "--out", "c.json", "--json", "--at", "2026-02-03T00:00:00Z"]);
+    let done = work.run(&[
+        "catalog",
+        "import",
+        "--litellm",
+        "litellm.json",
+        "--out",
+        "c.json",
+        "--json",
+        "--at",
+        "2026-02-03T00:00:00Z",
+    ]);
     assert_eq!(done.json()["routable"], 1);
     assert!(work.read("c.json").contains("2026-02-03"));
     work.refused(&["catalog", "import", "--out", "c.json"], &["--litellm", "--dataset"]);
@@ -364,13 +469,19 @@ fn catalogs_are_imported_checked_and_compared() {
 fn bad_queries_are_refused_by_line_and_field() {
     let work = Work::new();
     let cases: [(&str, &[&str]); 9] = [
-        ("{\"query_id\":\"a\",\"text\":\"x\"}\n{\"query_id\":\"a\",\"text\":\"y\"}", &["bad.jsonl:2", "query_id", "twice"]),
+        (
+            "{\"query_id\":\"a\",\"text\":\"x\"}\n{\"query_id\":\"a\",\"text\":\"y\"}",
+            &["bad.jsonl:2", "query_id", "twice"],
+        ),
         ("{\"text\":\"x\"}", &["bad.jsonl:1", "query_id"]),
         ("{\"query_id\":\"a\"}", &["bad.jsonl:1", "text"]),
         ("{\"query_id\":\"a\",\"text\":5}", &["bad.jsonl:1", "`text`"]),
         ("\n{\"query_id\":\"a\",\"text\":", &["bad.jsonl:2"]),
         ("{\"query_id\":\"a\",\"text\":\"x\",\"input_tokens\":-1}", &["bad.jsonl:1", "`input_tokens`", "-1"]),
-        ("{\"query_id\":\"a\",\"messages\":[{\"role\":\"user\",\"content\":4}]}", &["bad.jsonl:1", "messages[0].content"]),
+        (
+            "{\"query_id\":\"a\",\"messages\":[{\"role\":\"user\",\"content\":4}]}",
+            &["bad.jsonl:1", "messages[0].content"],
+        ),
         ("{\"query_id\":null,\"text\":\"x\"}", &["bad.jsonl:1", "query_id"]),
         ("{\"query_id\":\"a\",\"text\":\"x\"} {}", &["bad.jsonl:1"]),
     ];
@@ -383,7 +494,10 @@ fn bad_queries_are_refused_by_line_and_field() {
     let arguments = ["predict", "--queries", "bad.jsonl", "--catalog", "catalog.json", "--out", "e.csv"];
     work.refused(&arguments, &["bad.jsonl:1", "UTF-8"]);
     let left: Vec<_> = fs::read_dir(work.folder.path()).unwrap().map(|e| e.unwrap().file_name()).collect();
-    assert!(!left.iter().any(|name| name.to_string_lossy().starts_with("e.csv")), "a partial file is left: {left:?}");
+    assert!(
+        !left.iter().any(|name| name.to_string_lossy().starts_with("e.csv")),
+        "a partial file is left: {left:?}"
+    );
 }
 
 #[test]
@@ -405,23 +519,36 @@ fn bad_tables_are_refused_by_line_and_column() {
         work.refused(&["plan", "--estimates", "bad.csv", "--quality", "0.5", "--out", "p.csv"], parts);
     }
     work.write("bad.parquet", "PAR1 but not really");
-    work.refused(&["plan", "--estimates", "bad.parquet", "--quality", "0.5", "--out", "p.csv"], &["bad.parquet"]);
+    work.refused(
+        &["plan", "--estimates", "bad.parquet", "--quality", "0.5", "--out", "p.csv"],
+        &["bad.parquet"],
+    );
     work.estimates();
     let plan = ["plan", "--estimates", "estimates.csv", "--out", "p.csv", "--quality", "0.5"];
-    for (content, parts) in [("{\"cheap\": -1}", "cheap"), ("{\"cheap\": 1.5}", "cheap"), ("{\"chaep\": 1}", "chaep"), ("[1", "w.json:1")] {
+    for (content, parts) in [
+        ("{\"cheap\": -1}", "cheap"),
+        ("{\"cheap\": 1.5}", "cheap"),
+        ("{\"chaep\": 1}", "chaep"),
+        ("[1", "w.json:1"),
+    ] {
         work.write("w.json", content);
         work.refused(&[&plan[..], &["--workloads", "w.json"]].concat(), &["w.json", parts]);
     }
     work.write("floors.json", r#"{"vip": 2}"#);
     work.write("groups.csv", "query_id,group\na,vip\n");
-    work.refused(&[&plan[..], &["--floors", "floors.json", "--groups", "groups.csv"]].concat(), &["floors.json", "vip"]);
+    work.refused(
+        &[&plan[..], &["--floors", "floors.json", "--groups", "groups.csv"]].concat(),
+        &["floors.json", "vip"],
+    );
 }
 
 #[test]
 fn bad_catalogs_are_refused_by_place() {
     let work = Work::new();
     let entry = |id: &str, price: &str| {
-        format!(r#"{{"id":"{id}","provider":"p","base":"b","cost":{{"input":{price},"output":1}},"limit":{{"context":1000}}}}"#)
+        format!(
+            r#"{{"id":"{id}","provider":"p","base":"b","cost":{{"input":{price},"output":1}},"limit":{{"context":1000}}}}"#
+        )
     };
     let cases: [(String, &[&str]); 6] = [
         (format!("[{}]", entry("a", "NaN")), &["bad.json:3", "models[0].cost"]),
@@ -432,7 +559,10 @@ fn bad_catalogs_are_refused_by_place() {
         ("[".into(), &["bad.json"]),
     ];
     for (models, parts) in cases {
-        work.write("bad.json", format!("{{\"format\":1,\n\"version\":\"2026-11-20\",\n\"models\":{models}}}"));
+        work.write(
+            "bad.json",
+            format!("{{\"format\":1,\n\"version\":\"2026-11-20\",\n\"models\":{models}}}"),
+        );
         work.refused(&["route", "--prompt", "x", "--catalog", "bad.json"], parts);
     }
     work.write("bad.json", r#"{"format":99,"version":"x","models":[]}"#);
@@ -443,11 +573,23 @@ fn bad_catalogs_are_refused_by_place() {
 fn missing_files_and_bad_options_are_one_line() {
     let work = Work::new();
     work.refused(&["route", "--prompt", "x", "--catalog", "nowhere.json"], &["nowhere.json"]);
-    work.refused(&["predict", "--queries", "nowhere.jsonl", "--out", "e.csv", "--catalog", "catalog.json"], &["nowhere.jsonl"]);
+    work.refused(
+        &["predict", "--queries", "nowhere.jsonl", "--out", "e.csv", "--catalog", "catalog.json"],
+        &["nowhere.jsonl"],
+    );
     work.refused(&["plan", "--estimates", ".", "--quality", "0.5", "--out", "p.csv"], &["folder"]);
-    work.refused(&["route", "--prompt", "x", "--catalog", "catalog.json", "--quality", "1.5"], &["quality", "1.5"]);
-    work.refused(&["route", "--prompt", "x", "--catalog", "catalog.json", "--cap-usd", "NaN"], &["cap_usd", "NaN"]);
-    work.refused(&["route", "--prompt", "x", "--catalog", "catalog.json", "--at", "yesterday"], &["at", "yesterday"]);
+    work.refused(
+        &["route", "--prompt", "x", "--catalog", "catalog.json", "--quality", "1.5"],
+        &["quality", "1.5"],
+    );
+    work.refused(
+        &["route", "--prompt", "x", "--catalog", "catalog.json", "--cap-usd", "NaN"],
+        &["cap_usd", "NaN"],
+    );
+    work.refused(
+        &["route", "--prompt", "x", "--catalog", "catalog.json", "--at", "yesterday"],
+        &["at", "yesterday"],
+    );
     work.refused(&["route"], &["--prompt", "--messages"]);
     work.refused(&["route", "--prompt", "x", "--messages", "y"], &["cannot be used"]);
     work.refused(&["route", "--prompt", "x", "--sheep", "1"], &["--sheep"]);
@@ -455,7 +597,10 @@ fn missing_files_and_bad_options_are_one_line() {
     work.estimates();
     work.refused(&["plan", "--estimates", "estimates.csv", "--out", "p.csv"], &["--quality", "--budget"]);
     work.refused(&["plan", "--estimates", "estimates.csv", "--quality", "1.5", "--out", "p.csv"], &["1.5"]);
-    work.refused(&["plan", "--estimates", "estimates.csv", "--quality", "0.5", "--out", "no/p.csv"], &["no/p.csv"]);
+    work.refused(
+        &["plan", "--estimates", "estimates.csv", "--quality", "0.5", "--out", "no/p.csv"],
+        &["no/p.csv"],
+    );
     let help = work.run(&["--help"]);
     assert_eq!((help.code, help.stdout.contains("predict")), (0, true));
 }

@@ -31,8 +31,11 @@ fn judge(outcomes: &Path, estimates: &Path, split: Option<&str>) -> Figures {
     let table = EstimateTable::read(estimates).unwrap();
     let mut models = outcomes.models.list().to_vec();
     models.sort();
-    let rows: BTreeMap<(u32, u32), (f64, f64)> =
-        outcomes.rows.iter().map(|row| ((row.query, row.model), (row.correct, row.cost_usd.unwrap()))).collect();
+    let rows: BTreeMap<(u32, u32), (f64, f64)> = outcomes
+        .rows
+        .iter()
+        .map(|row| ((row.query, row.model), (row.correct, row.cost_usd.unwrap())))
+        .collect();
     let n = table.queries.list().len();
     let mut recorded = Recorded { models: models.clone(), ..Recorded::default() };
     let mut estimated = Estimated::default();
@@ -42,7 +45,8 @@ fn judge(outcomes: &Path, estimates: &Path, split: Option<&str>) -> Figures {
         }
         for model in &models {
             let (correct, cost) = rows[&(q as u32, outcomes.models.position(model).unwrap())];
-            let at = table.models.position(model).unwrap() as usize * n + table.queries.position(id).unwrap() as usize;
+            let at = table.models.position(model).unwrap() as usize * n
+                + table.queries.position(id).unwrap() as usize;
             recorded.correct.push(correct);
             recorded.cost.push(cost);
             // The peers' files hold single-precision numbers, and the judge compares them as such: what
@@ -88,8 +92,10 @@ fn assert_judged(name: &str, found: &Figures, judged: &Judged) {
 #[test]
 fn figures_of_a_made_up_set_are_the_judges() {
     let folder = tempfile::tempdir().unwrap();
-    let (mut outcomes, mut estimates) =
-        (String::from("query_id,model,correct,cost_usd\n"), String::from("query_id,model,quality,cost_usd\n"));
+    let (mut outcomes, mut estimates) = (
+        String::from("query_id,model,correct,cost_usd\n"),
+        String::from("query_id,model,quality,cost_usd\n"),
+    );
     for i in 0..60 {
         for (j, base) in [0.0001, 0.0003, 0.001, 0.004].into_iter().enumerate() {
             let correct = u8::from((i * 7 + j * 5) % 11 < 3 + 2 * j);
@@ -126,30 +132,90 @@ fn figures_of_the_peers_are_the_judges() {
         return;
     }
     let peers = [
-        ("kmeans60_minilm", Judged {
-            auc: 0.7329, ece: 1.08, gain: &[0.06, -1.05, -1.16, 0.04, -0.9], mean_gain: -0.6,
-            c95: Some(0.309), c100: None, peak: 84.13, alpha: (4.15, 4.15), rule: (76.73, 0.927),
-        }),
-        ("knn100_minilm", Judged {
-            auc: 0.7385, ece: 3.05, gain: &[-0.54, -1.64, -0.45, 0.16, 0.29], mean_gain: -0.44,
-            c95: Some(0.322), c100: None, peak: 85.68, alpha: (5.11, 5.11), rule: (76.61, 0.545),
-        }),
-        ("knn16_minilm", Judged {
-            auc: 0.7355, ece: 2.66, gain: &[-0.89, -1.29, -0.45, -0.92, -2.21], mean_gain: -1.15,
-            c95: Some(0.412), c100: None, peak: 83.77, alpha: (8.57, 8.57), rule: (75.18, 0.788),
-        }),
-        ("knn50_minilm", Judged {
-            auc: 0.7451, ece: 2.52, gain: &[-0.66, -1.88, -0.57, 0.87, 0.65], mean_gain: -0.32,
-            c95: Some(0.265), c100: None, peak: 85.32, alpha: (5.94, 5.94), rule: (76.25, 0.644),
-        }),
-        ("ridge_minilm", Judged {
-            auc: 0.7098, ece: 3.34, gain: &[0.18, 0.03, 1.22, 1.59, 1.37], mean_gain: 0.88,
-            c95: Some(0.156), c100: None, peak: 86.04, alpha: (1.36, 1.07), rule: (76.97, 0.658),
-        }),
-        ("tfidf_ridge", Judged {
-            auc: 0.7469, ece: 3.1, gain: &[-0.18, -0.69, -0.33, 0.4, -0.66], mean_gain: -0.29,
-            c95: Some(0.276), c100: None, peak: 84.96, alpha: (2.96, 2.96), rule: (77.21, 0.723),
-        }),
+        (
+            "kmeans60_minilm",
+            Judged {
+                auc: 0.7329,
+                ece: 1.08,
+                gain: &[0.06, -1.05, -1.16, 0.04, -0.9],
+                mean_gain: -0.6,
+                c95: Some(0.309),
+                c100: None,
+                peak: 84.13,
+                alpha: (4.15, 4.15),
+                rule: (76.73, 0.927),
+            },
+        ),
+        (
+            "knn100_minilm",
+            Judged {
+                auc: 0.7385,
+                ece: 3.05,
+                gain: &[-0.54, -1.64, -0.45, 0.16, 0.29],
+                mean_gain: -0.44,
+                c95: Some(0.322),
+                c100: None,
+                peak: 85.68,
+                alpha: (5.11, 5.11),
+                rule: (76.61, 0.545),
+            },
+        ),
+        (
+            "knn16_minilm",
+            Judged {
+                auc: 0.7355,
+                ece: 2.66,
+                gain: &[-0.89, -1.29, -0.45, -0.92, -2.21],
+                mean_gain: -1.15,
+                c95: Some(0.412),
+                c100: None,
+                peak: 83.77,
+                alpha: (8.57, 8.57),
+                rule: (75.18, 0.788),
+            },
+        ),
+        (
+            "knn50_minilm",
+            Judged {
+                auc: 0.7451,
+                ece: 2.52,
+                gain: &[-0.66, -1.88, -0.57, 0.87, 0.65],
+                mean_gain: -0.32,
+                c95: Some(0.265),
+                c100: None,
+                peak: 85.32,
+                alpha: (5.94, 5.94),
+                rule: (76.25, 0.644),
+            },
+        ),
+        (
+            "ridge_minilm",
+            Judged {
+                auc: 0.7098,
+                ece: 3.34,
+                gain: &[0.18, 0.03, 1.22, 1.59, 1.37],
+                mean_gain: 0.88,
+                c95: Some(0.156),
+                c100: None,
+                peak: 86.04,
+                alpha: (1.36, 1.07),
+                rule: (76.97, 0.658),
+            },
+        ),
+        (
+            "tfidf_ridge",
+            Judged {
+                auc: 0.7469,
+                ece: 3.1,
+                gain: &[-0.18, -0.69, -0.33, 0.4, -0.66],
+                mean_gain: -0.29,
+                c95: Some(0.276),
+                c100: None,
+                peak: 84.96,
+                alpha: (2.96, 2.96),
+                rule: (77.21, 0.723),
+            },
+        ),
     ];
     for (name, judged) in peers {
         let estimates = shared.join(format!("predictor-bench/test.{name}.parquet"));

@@ -28,7 +28,10 @@ fn every_host_request_is_decided() {
         let name = entry["name"].as_str().unwrap();
         let request = RouteRequest::from_json(&entry["request"].to_string()).unwrap();
         let decision = router.route(&request, now).unwrap_or_else(|e| panic!("{name}: {e}"));
-        assert!(decision.model.is_some() || !decision.excluded.is_empty(), "{name}: neither a model nor a reason");
+        assert!(
+            decision.model.is_some() || !decision.excluded.is_empty(),
+            "{name}: neither a model nor a reason"
+        );
         decisions.insert(name.to_owned(), serde_json::to_value(decision).unwrap());
     }
     let out = Path::new(env!("CARGO_TARGET_TMPDIR")).join("decisions.json");

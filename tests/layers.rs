@@ -32,7 +32,8 @@ fn upward_imports(module: &str, source: &str) -> Vec<String> {
             names.iter().position(|n| *n == name).map(|place| (layer, place, *chained))
         })
     };
-    let (layer, place, chained) = position(module).unwrap_or_else(|| panic!("module `{module}` is in no layer"));
+    let (layer, place, chained) =
+        position(module).unwrap_or_else(|| panic!("module `{module}` is in no layer"));
     let mut found = Vec::new();
     for imported in imports(source).into_iter().filter(|name| name != module) {
         let Some((other, other_place, _)) = position(&imported) else { continue };
@@ -46,7 +47,8 @@ fn upward_imports(module: &str, source: &str) -> Vec<String> {
 /// The modules of this crate that a source names, tests at its foot left out.
 fn imports(source: &str) -> Vec<String> {
     let source = source.split("#[cfg(test)]").next().unwrap_or_default();
-    let code: String = source.lines().filter(|line| !line.trim_start().starts_with("//")).collect::<Vec<_>>().join("\n");
+    let code: String =
+        source.lines().filter(|line| !line.trim_start().starts_with("//")).collect::<Vec<_>>().join("\n");
     let mut names = Vec::new();
     for rest in code.split("crate::").skip(1) {
         let list = match rest.strip_prefix('{') {
@@ -54,7 +56,10 @@ fn imports(source: &str) -> Vec<String> {
             None => vec![rest],
         };
         names.extend(list.iter().map(|item| {
-            item.trim().chars().take_while(|c| c.is_ascii_lowercase() || *c == '_' || c.is_ascii_digit()).collect()
+            item.trim()
+                .chars()
+                .take_while(|c| c.is_ascii_lowercase() || *c == '_' || c.is_ascii_digit())
+                .collect()
         }));
     }
     names.retain(|name: &String| !name.is_empty());
@@ -75,7 +80,8 @@ fn sources() -> BTreeMap<String, String> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
     let mut paths = Vec::new();
     walk(&root, &mut paths);
-    let name = |path: &Path| path.strip_prefix(&root).expect("below src").to_string_lossy().replace('\\', "/");
+    let name =
+        |path: &Path| path.strip_prefix(&root).expect("below src").to_string_lossy().replace('\\', "/");
     paths.iter().map(|path| (name(path), std::fs::read_to_string(path).expect("readable source"))).collect()
 }
 
@@ -112,5 +118,11 @@ fn the_check_sees_what_it_must() {
     assert_eq!(upward_imports("predict", "use crate::retrieve::Index;"), ["retrieve"]);
     assert_eq!(upward_imports("money", "let x = crate::catalog::Model;"), ["catalog"]);
     assert_eq!(upward_imports("router", "use crate::{eval, predict::Predictor};"), ["eval"]);
-    assert!(upward_imports("catalog", "use crate::money::Rates;\n// crate::router\n#[cfg(test)]\nuse crate::router::R;").is_empty());
+    assert!(
+        upward_imports(
+            "catalog",
+            "use crate::money::Rates;\n// crate::router\n#[cfg(test)]\nuse crate::router::R;"
+        )
+        .is_empty()
+    );
 }

@@ -61,7 +61,8 @@ fn of_the_shipped_index() {
     let vectors = Index::from_bytes(&bytes).unwrap().vectors().unwrap().into_owned();
     // New queries like the old ones: every so many records, a little to the side.
     let mut random = Random(SEED);
-    let queries: Vec<Vec<f32>> = (0..vectors.len()).step_by((vectors.len() / 500).max(1))
+    let queries: Vec<Vec<f32>> = (0..vectors.len())
+        .step_by((vectors.len() / 500).max(1))
         .map(|n| vectors.get(n).iter().map(|x| x + 0.02 * random.normal()).collect())
         .collect();
     let recall = recall(vectors, &queries);
@@ -70,7 +71,9 @@ fn of_the_shipped_index() {
 
 #[test]
 fn the_same_records_give_the_same_bytes() {
-    let records: Vec<Record> = Clusters::new(SEED, 48).points(3_000).into_iter()
+    let records: Vec<Record> = Clusters::new(SEED, 48)
+        .points(3_000)
+        .into_iter()
         .map(|embedding| Record { embedding, outcomes: Vec::new() })
         .collect();
     let build = || Index::build(Vec::new(), 48, &records, Backend::Hnsw).unwrap().to_bytes().unwrap();

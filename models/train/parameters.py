@@ -85,7 +85,7 @@ def input_tokens(data: Data, rows: np.ndarray) -> dict[str, float]:
 
 
 def rounded(values: np.ndarray) -> list[float]:
-    return [round(float(v), 4) for v in values]
+    return [round(float(v), 4) + 0.0 for v in values]  # no negative zeros
 
 
 def prior(values: np.ndarray) -> dict[str, list[float]]:
@@ -107,14 +107,19 @@ def abilities(data: Data, folded: Folded, sd: np.ndarray, residual_sd: np.ndarra
     return entries
 
 
-def references(data: Data, rows: np.ndarray, skills: np.ndarray, difficulty: np.ndarray, lengths: np.ndarray) -> dict:
-    """Training queries that stand for all: every source in proportion, spread evenly over its difficulty."""
-    chosen = []
+def references(data: Data, rows: np.ndarray, chat: np.ndarray, skills: np.ndarray, difficulty: np.ndarray, lengths: np.ndarray,
+               token_weights: dict[str, float]) -> dict:
+    """A sample that stands for traffic: half training queries, every source in proportion, half chat prompts, because people
+    ask for more than exam answers; each group spread evenly over its difficulty."""
+
+    def spread(group: np.ndarray, count: int) -> list[int]:
+        order = group[difficulty[group].argsort(kind="stable")]
+        return order[np.linspace(0, len(order) - 1, count).round().astype(int)].tolist()
+
+    chosen = spread(chat, REFERENCES // 2)
     for _, group in data.queries.iloc[rows].groupby("source", sort=True):
-        order = rows[np.isin(rows, group.index)]
-        order = order[difficulty[order].argsort(kind="stable")]
-        share = max(1, round(REFERENCES * len(order) / len(rows)))
-        chosen += order[np.linspace(0, len(order) - 1, share).round().astype(int)].tolist()
+        chosen += spread(rows[np.isin(rows, group.index)], max(1, round(REFERENCES / 2 * len(group) / len(rows))))
+    weights = np.array([token_weights[name] for name in COUNTS])
     return {"format": 1, "queries": [
         {"skills": rounded(skills[i]), "difficulty": round(float(difficulty[i]), 4), "length": rounded(lengths[i]),
-         "input_tokens": int(data.queries.text_tokens[i])} for i in chosen]}
+         "input_tokens": max(1, round(float(token_counts(data.queries.text[i]) @ weights)))} for i in chosen]}

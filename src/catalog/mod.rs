@@ -206,7 +206,10 @@ impl Model {
                 }
             }
             if ability.mean.len() != ability.sd.len() {
-                return Err(Error::catalog(format!("{place}.ability.sd"), "must have as many entries as `mean`"));
+                return Err(Error::catalog(
+                    format!("{place}.ability.sd"),
+                    "must have as many entries as `mean`",
+                ));
             }
         }
         if let Some(length) = &self.length {

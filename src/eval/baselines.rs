@@ -11,7 +11,8 @@ pub const NEIGHBORS: usize = 16;
 /// A model drawn anew for every query, in expectation.
 pub fn random(recorded: &Recorded) -> Point {
     let constants = recorded.constants();
-    let mean = |value: fn(&Point) -> f64| constants.iter().map(value).sum::<f64>() / constants.len().max(1) as f64;
+    let mean =
+        |value: fn(&Point) -> f64| constants.iter().map(value).sum::<f64>() / constants.len().max(1) as f64;
     Point { cost: mean(|p| p.cost), accuracy: mean(|p| p.accuracy) }
 }
 
@@ -21,7 +22,8 @@ pub fn oracle(recorded: &Recorded) -> Point {
     let choose = |i: usize| {
         let (correct, cost) = (&recorded.correct[i * m..(i + 1) * m], &recorded.cost[i * m..(i + 1) * m]);
         let best = correct.iter().copied().fold(0.0, f64::max);
-        let cheapest = (0..m).filter(|&j| correct[j] >= best).reduce(|a, b| if cost[b] < cost[a] { b } else { a });
+        let cheapest =
+            (0..m).filter(|&j| correct[j] >= best).reduce(|a, b| if cost[b] < cost[a] { b } else { a });
         cheapest.unwrap_or_default()
     };
     recorded.choose(choose)
@@ -42,7 +44,8 @@ impl History {
     pub fn new(embeddings: &[Vec<f32>], outcomes: Vec<Option<(f64, f64)>>, models: usize) -> Result<Self> {
         let mut vectors = Vectors::new(embeddings.first().map_or(1, Vec::len))?;
         embeddings.iter().try_for_each(|embedding| vectors.push(embedding))?;
-        let of_model = |j: usize| mean(outcomes.iter().skip(j).step_by(models).copied()).unwrap_or((0.5, 0.0));
+        let of_model =
+            |j: usize| mean(outcomes.iter().skip(j).step_by(models).copied()).unwrap_or((0.5, 0.0));
         let means = (0..models).map(of_model).collect();
         Ok(History { models, search: Exact::new(vectors), outcomes, means })
     }
@@ -81,7 +84,10 @@ mod tests {
             cost: vec![0.001, 0.003, 0.001, 0.003, 0.001, 0.003],
         };
         let point = oracle(&recorded);
-        assert!((point.cost - 5.0 / 3.0).abs() < 1e-12 && (point.accuracy - 2.0 / 3.0).abs() < 1e-12, "{point:?}");
+        assert!(
+            (point.cost - 5.0 / 3.0).abs() < 1e-12 && (point.accuracy - 2.0 / 3.0).abs() < 1e-12,
+            "{point:?}"
+        );
         let point = random(&recorded);
         assert!((point.cost - 2.0).abs() < 1e-12 && (point.accuracy - 0.5).abs() < 1e-12, "{point:?}");
     }

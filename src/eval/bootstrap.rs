@@ -28,7 +28,9 @@ pub fn mean_gains(recorded: &Recorded, sweeps: &[&Sweep], ticks: &[f64]) -> Vec<
             weights[random.below(n)] += 1.0;
         }
         let hull = hull(&constants(recorded, &weights));
-        let gain = |sweep: &&Sweep| mean_gain(&gains(&sweep.curve(|i| weights[i]), &hull, ticks)).unwrap_or(f64::NAN);
+        let gain = |sweep: &&Sweep| {
+            mean_gain(&gains(&sweep.curve(|i| weights[i]), &hull, ticks)).unwrap_or(f64::NAN)
+        };
         sweeps.iter().map(gain).collect()
     };
     let resamples: Vec<Vec<f64>> = (0..RESAMPLES).into_par_iter().map(resample).collect();
@@ -83,7 +85,8 @@ mod tests {
 
     #[test]
     fn intervals_repeat_and_hold_the_point() {
-        let correct: Vec<f64> = (0..200).flat_map(|i| [f64::from(i % 3 == 0), f64::from(i % 7 != 0)]).collect();
+        let correct: Vec<f64> =
+            (0..200).flat_map(|i| [f64::from(i % 3 == 0), f64::from(i % 7 != 0)]).collect();
         let recorded =
             Recorded { models: vec!["a".into(), "b".into()], correct, cost: [0.0001, 0.001].repeat(200) };
         let estimated = Estimated { quality: [0.3, 0.8].repeat(200), cost: recorded.cost.clone() };

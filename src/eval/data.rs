@@ -82,7 +82,9 @@ impl QueryRow {
     pub fn request(&self) -> RouteRequest {
         let mut request = match &self.content {
             Asked::Text(text) => RouteRequest::prompt(text),
-            Asked::Messages(messages) => RouteRequest { messages: Some(messages.clone()), ..RouteRequest::default() },
+            Asked::Messages(messages) => {
+                RouteRequest { messages: Some(messages.clone()), ..RouteRequest::default() }
+            }
         };
         request.input_tokens = self.input_tokens;
         request
@@ -160,7 +162,15 @@ impl Queries {
         if !self.seen.insert(hasher.finish()) {
             return Err(wrong(format!("`query_id` {id:?} appears twice")));
         }
-        Ok(QueryRow { line: self.line, id, content, input_tokens, source: fields.source, split: fields.split, group })
+        Ok(QueryRow {
+            line: self.line,
+            id,
+            content,
+            input_tokens,
+            source: fields.source,
+            split: fields.split,
+            group,
+        })
     }
 }
 
@@ -281,32 +291,40 @@ impl EstimateTable {
     /// Reads `query_id,model,quality,cost_usd` from csv or Parquet.
     pub fn read(path: &Path) -> Result<Self> {
         let wanted = [required("query_id"), required("model"), required("quality"), required("cost_usd")];
-        let mut table = EstimateTable::default();
-        let mut rows: Vec<(u32, u32, f64, f64, u64)> = Vec::new();
+        let (mut queries, mut models) = (Names::default(), Names::default());
+        // Quality and cost per model, as long as the last query it has a row for.
+        let mut columns: Vec<(Vec<f64>, Vec<f64>)> = Vec::new();
         let mut last = (String::new(), 0);
         table::read(path, &wanted, |row| {
             // Rows of one query mostly follow each other.
             let id = row.text(0)?;
-            if last.0 != id || rows.is_empty() {
-                last = (id.to_string(), table.queries.intern(&id));
+            if last.0 != id {
+                last = (id.to_string(), queries.intern(&id) as usize);
             }
-            let model = table.models.intern(&row.text(1)?);
-            rows.push((last.1, model, row.within(2, 0.0, 1.0)?, row.within(3, 0.0, f64::INFINITY)?, row.line));
+            let model = models.intern(&row.text(1)?) as usize;
+            columns.resize_with(models.list.len(), Default::default);
+            let (quality, cost) = &mut columns[model];
+            if cost.get(last.1).is_some_and(|cost| cost.is_finite()) {
+                return Err(twice(row));
+            }
+            if cost.len() <= last.1 {
+                quality.resize(last.1 + 1, 0.0);
+                cost.resize(last.1 + 1, f64::INFINITY);
+            }
+            quality[last.1] = row.within(2, 0.0, 1.0)?;
+            cost[last.1] = row.within(3, 0.0, f64::INFINITY)?;
             Ok(())
         })?;
-        if rows.is_empty() {
+        if columns.is_empty() {
             return Err(bad(path, 0, "has no rows"));
         }
-        let n = table.queries.list.len();
-        let pairs = n * table.models.list.len();
-        (table.quality, table.cost) = (vec![0.0; pairs], vec![f64::INFINITY; pairs]);
-        for (query, model, quality, cost, line) in rows {
-            let at = model as usize * n + query as usize;
-            if table.cost[at].is_finite() {
-                let (query, model) = (&table.queries.list[query as usize], &table.models.list[model as usize]);
-                return Err(bad(path, line, format!("columns `query_id`, `model` repeat the pair {query:?}, {model:?}")));
-            }
-            (table.quality[at], table.cost[at]) = (quality, cost);
+        let n = queries.list.len();
+        let mut table = EstimateTable { queries, models, ..EstimateTable::default() };
+        for (mut quality, mut cost) in columns {
+            quality.resize(n, 0.0);
+            cost.resize(n, f64::INFINITY);
+            table.quality.append(&mut quality);
+            table.cost.append(&mut cost);
         }
         Ok(table)
     }

@@ -136,7 +136,8 @@ pub fn evaluate(
     let known: Vec<(&QueryRow, u32)> =
         inputs.queries.iter().filter_map(|q| Some((q, outcomes.queries.position(&q.id)?))).collect();
     let (split, evaluated) = select(inputs, &known, selection.split.as_deref())?;
-    let (compared, left_out) = compare(router, inputs, &lookup, &evaluated, selection.models.as_deref(), now)?;
+    let (compared, left_out) =
+        compare(router, inputs, &lookup, &evaluated, selection.models.as_deref(), now)?;
 
     // What was recorded, and what the router expects.
     let described: Result<Vec<Described>> = evaluated
@@ -213,7 +214,8 @@ pub fn evaluate(
         queries: described.len(),
         skipped_queries: evaluated.len() - described.len(),
         left_out,
-        out_of_distribution: described.iter().filter(|d| !d.in_distribution).count() as f64 / described.len() as f64,
+        out_of_distribution: described.iter().filter(|d| !d.in_distribution).count() as f64
+            / described.len() as f64,
         constants: by_cost,
         best: named(best),
         hull,
@@ -289,7 +291,10 @@ fn compare(
             return Err(bad(inputs.outcomes_file, 0, format!("has no outcomes of the model {name:?}")));
         }
         if position(name).is_none() {
-            return Err(crate::error::Error::catalog("models", format!("has no priced model {name:?} with an ability")));
+            return Err(crate::error::Error::catalog(
+                "models",
+                format!("has no priced model {name:?} with an ability"),
+            ));
         }
     }
     if compared.is_empty() {
@@ -370,7 +375,8 @@ fn history(
     now: Moment,
     step: &(dyn Fn() + Sync),
 ) -> Result<History> {
-    let train: Vec<&(&QueryRow, u32)> = known.iter().filter(|(q, _)| q.split.as_deref() == Some("train")).collect();
+    let train: Vec<&(&QueryRow, u32)> =
+        known.iter().filter(|(q, _)| q.split.as_deref() == Some("train")).collect();
     let embeddings: Result<Vec<Vec<f32>>> = train
         .par_iter()
         .map(|(query, _)| {

@@ -178,9 +178,15 @@ impl Sweep {
         let choose = |lambda: f64| -> Vec<usize> {
             let best = |i: usize| {
                 let row = i * m..(i + 1) * m;
-                let values = estimated.quality[row.clone()].iter().zip(&estimated.cost[row]).map(|(p, c)| p - c * lambda);
+                let values = estimated.quality[row.clone()]
+                    .iter()
+                    .zip(&estimated.cost[row])
+                    .map(|(p, c)| p - c * lambda);
                 let first = (0, f64::NEG_INFINITY);
-                values.enumerate().fold(first, |best, (j, value)| if value > best.1 { (j, value) } else { best }).0
+                values
+                    .enumerate()
+                    .fold(first, |best, (j, value)| if value > best.1 { (j, value) } else { best })
+                    .0
             };
             (0..n).map(best).collect()
         };
@@ -249,7 +255,8 @@ pub fn mean_gain(gains: &[Option<f64>]) -> Option<f64> {
 
 /// The best single model: the most accurate, the first of several.
 pub fn best(constants: &[Point]) -> usize {
-    let better = |best: usize, j: usize| if constants[j].accuracy > constants[best].accuracy { j } else { best };
+    let better =
+        |best: usize, j: usize| if constants[j].accuracy > constants[best].accuracy { j } else { best };
     (0..constants.len()).fold(0, better)
 }
 
@@ -260,13 +267,20 @@ fn plan(recorded: &Recorded, estimated: &Estimated, target: f64) -> Point {
     let choose = |price: f64| -> Vec<usize> {
         let cheapest = |i: usize| {
             let row = i * m..(i + 1) * m;
-            let values = estimated.cost[row.clone()].iter().zip(&estimated.quality[row]).map(|(c, p)| c - price * 1e-6 * p);
+            let values = estimated.cost[row.clone()]
+                .iter()
+                .zip(&estimated.quality[row])
+                .map(|(c, p)| c - price * 1e-6 * p);
             let first = (0, f64::INFINITY);
-            values.enumerate().fold(first, |best, (j, value)| if value < best.1 { (j, value) } else { best }).0
+            values
+                .enumerate()
+                .fold(first, |best, (j, value)| if value < best.1 { (j, value) } else { best })
+                .0
         };
         (0..n).map(cheapest).collect()
     };
-    let expected = |choice: &[usize]| choice.iter().enumerate().map(|(i, j)| estimated.quality[i * m + j]).sum::<f64>();
+    let expected =
+        |choice: &[usize]| choice.iter().enumerate().map(|(i, j)| estimated.quality[i * m + j]).sum::<f64>();
     // Prices in USD per million units of quality.
     let (mut low, mut high) = (0.0f64, 1e9f64);
     for _ in 0..80 {
@@ -377,7 +391,11 @@ pub fn figures(recorded: &Recorded, estimated: &Estimated, curve: &[Point]) -> F
     Figures {
         auc: mean_auc(recorded, estimated),
         ece: 100.0 * calibration_error(recorded, estimated),
-        gain: ticks.iter().zip(&gains).map(|(tick, gain)| (format!("{tick:?}"), gain.map(|g| 100.0 * g))).collect(),
+        gain: ticks
+            .iter()
+            .zip(&gains)
+            .map(|(tick, gain)| (format!("{tick:?}"), gain.map(|g| 100.0 * g)))
+            .collect(),
         mean_gain: mean_gain(&gains).map(|g| 100.0 * g),
         c95: share(0.95),
         c100: share(1.0),
@@ -406,7 +424,8 @@ mod tests {
 
     #[test]
     fn the_hull_leaves_out_what_a_coin_beats() {
-        let hull = hull(&[point(2.0, 0.6), point(1.0, 0.5), point(3.0, 0.9), point(4.0, 0.85), point(1.0, 0.4)]);
+        let hull =
+            hull(&[point(2.0, 0.6), point(1.0, 0.5), point(3.0, 0.9), point(4.0, 0.85), point(1.0, 0.4)]);
         assert_eq!(hull, [point(1.0, 0.4), point(1.0, 0.5), point(3.0, 0.9)]);
         assert_eq!(on_hull(&hull, 2.0), 0.7);
         assert_eq!(on_hull(&hull, 0.1), 0.4);
@@ -436,9 +455,14 @@ mod tests {
     #[test]
     fn a_weighted_curve_is_that_of_the_repeated_queries() {
         let recorded = example(3);
-        let estimated = Estimated { quality: vec![0.5, 0.9, 0.2, 0.7, 0.6, 0.6], cost: recorded.cost.clone() };
+        let estimated =
+            Estimated { quality: vec![0.5, 0.9, 0.2, 0.7, 0.6, 0.6], cost: recorded.cost.clone() };
         let doubled = |values: &[f64]| [&values[..2], &values[..2], &values[4..]].concat();
-        let repeated = Recorded { correct: doubled(&recorded.correct), cost: doubled(&recorded.cost), ..recorded.clone() };
+        let repeated = Recorded {
+            correct: doubled(&recorded.correct),
+            cost: doubled(&recorded.cost),
+            ..recorded.clone()
+        };
         let again = Estimated { quality: doubled(&estimated.quality), cost: doubled(&estimated.cost) };
         let weighted = Sweep::new(&recorded, &estimated).curve(|i| [2.0, 0.0, 1.0][i]);
         let plain = Sweep::new(&repeated, &again).curve(|_| 1.0);

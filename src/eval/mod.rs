@@ -18,8 +18,8 @@ pub mod table;
 pub use baselines::NEIGHBORS;
 pub use evaluate::{Constant, Contender, Difference, Evaluation, Inputs, Selection, evaluate};
 pub use metrics::{
-    Deviation, Estimated, Figures, Point, Recorded, Sweep, TICKS, THRESHOLD, deviation, figures, hull, on_hull,
-    threshold_rule,
+    Deviation, Estimated, Figures, Point, Recorded, Sweep, THRESHOLD, TICKS, deviation, figures, hull,
+    on_hull, threshold_rule,
 };
 pub use plot::plot;
 pub use records::records;

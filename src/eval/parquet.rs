@@ -6,9 +6,7 @@ use std::sync::Arc;
 
 use parquet::basic::{Compression, LogicalType, Repetition, Type as Physical, ZstdLevel};
 use parquet::column::reader::{ColumnReader, ColumnReaderImpl};
-use parquet::data_type::{
-    BoolType, ByteArray, ByteArrayType, DataType, DoubleType,
-};
+use parquet::data_type::{BoolType, ByteArray, ByteArrayType, DataType, DoubleType};
 use parquet::errors::ParquetError;
 use parquet::file::properties::WriterProperties;
 use parquet::file::reader::{FileReader, SerializedFileReader};
@@ -80,7 +78,8 @@ pub(super) fn read(path: &Path, wanted: &[Wanted], each: &mut dyn FnMut(&Row) ->
                 line += 1;
                 let cells: std::result::Result<Vec<Cell>, usize> =
                     batch.iter().enumerate().map(|(c, values)| cell(&values[i]).ok_or(c)).collect();
-                let cells = cells.map_err(|c| bad(path, line, format!("column `{}` is not UTF-8 text", wanted[c].name)))?;
+                let cells = cells
+                    .map_err(|c| bad(path, line, format!("column `{}` is not UTF-8 text", wanted[c].name)))?;
                 each(&Row { path, line, wanted, cells: &cells })?;
             }
             left -= rows;
@@ -126,7 +125,8 @@ fn values<T: DataType>(
     // One call may stop at the end of a page.
     while read < rows {
         let levels = (most > 0).then_some(&mut levels);
-        let (more, _, _) = reader.read_records(rows - read, levels, None, &mut found).map_err(|e| e.to_string())?;
+        let (more, _, _) =
+            reader.read_records(rows - read, levels, None, &mut found).map_err(|e| e.to_string())?;
         if more == 0 {
             return Err("it has fewer values than rows".into());
         }
@@ -170,9 +170,15 @@ impl Writer {
             fields.push(Arc::new(field.build().map_err(wrong)?));
         }
         let schema = Type::group_type_builder("schema").with_fields(fields).build().map_err(wrong)?;
-        let zstd = Compression::ZSTD(ZstdLevel::default());
-        let properties = WriterProperties::builder().set_compression(zstd).build();
-        let file = SerializedFileWriter::new(Output::create(path)?, Arc::new(schema), Arc::new(properties));
+        // Names repeat and numbers do not: a dictionary of numbers would be built only to be dropped.
+        let mut properties = WriterProperties::builder()
+            .set_compression(Compression::ZSTD(ZstdLevel::default()))
+            .set_dictionary_enabled(false);
+        for (name, _) in columns.iter().filter(|(_, kind)| *kind == Kind::Text) {
+            properties = properties.set_column_dictionary_enabled((*name).into(), true);
+        }
+        let file =
+            SerializedFileWriter::new(Output::create(path)?, Arc::new(schema), Arc::new(properties.build()));
         let buffer = |&(_, kind): &(&str, Kind)| match kind {
             Kind::Text => Buffer::Text(Vec::new()),
             Kind::Number => Buffer::Number(Vec::new()),
@@ -188,7 +194,9 @@ impl Writer {
                 (Buffer::Text(values), Cell::Text(text)) => values.push(ByteArray::from(text)),
                 (Buffer::Number(values), Cell::Number(value)) => values.push(value),
                 (Buffer::Flag(values), Cell::Flag(value)) => values.push(value),
-                _ => return Err(Error::Internal { what: "a cell is of another kind than its column".into() }),
+                _ => {
+                    return Err(Error::Internal { what: "a cell is of another kind than its column".into() });
+                }
             }
         }
         self.rows += 1;
@@ -205,9 +213,15 @@ impl Writer {
         for buffer in &mut self.columns {
             let Some(mut column) = group.next_column()? else { break };
             match buffer {
-                Buffer::Text(values) => drain(values, |v| column.typed::<ByteArrayType>().write_batch(v, None, None))?,
-                Buffer::Number(values) => drain(values, |v| column.typed::<DoubleType>().write_batch(v, None, None))?,
-                Buffer::Flag(values) => drain(values, |v| column.typed::<BoolType>().write_batch(v, None, None))?,
+                Buffer::Text(values) => {
+                    drain(values, |v| column.typed::<ByteArrayType>().write_batch(v, None, None))?
+                }
+                Buffer::Number(values) => {
+                    drain(values, |v| column.typed::<DoubleType>().write_batch(v, None, None))?
+                }
+                Buffer::Flag(values) => {
+                    drain(values, |v| column.typed::<BoolType>().write_batch(v, None, None))?
+                }
             }
             column.close()?;
         }

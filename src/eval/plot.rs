@@ -30,7 +30,8 @@ const LABEL: i32 = 13;
 /// Draws the comparison as SVG.
 pub fn plot(evaluation: &Evaluation) -> Result<String> {
     let mut svg = String::new();
-    draw(evaluation, &mut svg).map_err(|e| Error::Internal { what: format!("the plot cannot be drawn: {e}") })?;
+    draw(evaluation, &mut svg)
+        .map_err(|e| Error::Internal { what: format!("the plot cannot be drawn: {e}") })?;
     Ok(svg)
 }
 
@@ -67,9 +68,11 @@ fn draw(evaluation: &Evaluation, svg: &mut String) -> std::result::Result<(), Bo
         .axis_desc_style(text(14, INK))
         .draw()?;
 
-    let line = |points: &[Point]| -> Vec<(f64, f64)> { points.iter().map(|p| (p.cost, p.accuracy)).collect() };
+    let line =
+        |points: &[Point]| -> Vec<(f64, f64)> { points.iter().map(|p| (p.cost, p.accuracy)).collect() };
     let dashes = DashedLineSeries::new(line(&on_log_axis(&evaluation.hull)), 6, 5, FAINT.stroke_width(2));
-    let key = |style: ShapeStyle| move |(x, y): (i32, i32)| PathElement::new(vec![(x, y), (x + 22, y)], style);
+    let key =
+        |style: ShapeStyle| move |(x, y): (i32, i32)| PathElement::new(vec![(x, y), (x + 22, y)], style);
     chart.draw_series(dashes)?.label("two constants, mixed by chance").legend(|(x, y)| {
         let dash = |from: i32| vec![(x + from, y), (x + from + 6, y)];
         EmptyElement::at((0, 0))
@@ -85,7 +88,10 @@ fn draw(evaluation: &Evaluation, svg: &mut String) -> std::result::Result<(), Bo
             .legend(key(style));
     }
     let style = OURS.stroke_width(3);
-    chart.draw_series(LineSeries::new(line(&useful(&evaluation.router.curve)), style))?.label("Pennyroute").legend(key(style));
+    chart
+        .draw_series(LineSeries::new(line(&useful(&evaluation.router.curve)), style))?
+        .label("Pennyroute")
+        .legend(key(style));
 
     let oracle = (evaluation.oracle.cost, evaluation.oracle.accuracy);
     chart.draw_series([TriangleMarker::new(oracle, 7, BEST.filled())])?;
@@ -108,30 +114,34 @@ fn draw(evaluation: &Evaluation, svg: &mut String) -> std::result::Result<(), Bo
 
     // Labels last, where they cover nothing: the hull's first, then the others by cost.
     let mut labels = vec![("oracle".to_owned(), oracle, BEST), ("random model".to_owned(), random, FAINT)];
-    let (first, second): (Vec<&Constant>, Vec<&Constant>) = evaluation.constants.iter().partition(|c| on_hull(c));
+    let (first, second): (Vec<&Constant>, Vec<&Constant>) =
+        evaluation.constants.iter().partition(|c| on_hull(c));
     labels.extend(first.iter().map(|c| (c.model.clone(), (c.point.cost, c.point.accuracy), INK)));
     labels.extend(second.iter().map(|c| (c.model.clone(), (c.point.cost, c.point.accuracy), FAINT)));
-    let mut taken: Vec<Area> = Vec::new();
-    for (_, at, _) in &labels {
-        let (x, y) = chart.backend_coord(at);
-        taken.push(Area { left: x - 6, top: y - 6, right: x + 6, bottom: y + 6 });
-    }
-    // The curves are in the way, too.
+    let around = |(x, y): (i32, i32), r: i32| Area { left: x - r, top: y - r, right: x + r, bottom: y + r };
+    let mut taken: Vec<Area> = labels.iter().map(|(_, at, _)| around(chart.backend_coord(at), 6)).collect();
+    taken.push(Area {
+        left: SIZE.0 as i32 - 290,
+        top: SIZE.1 as i32 - 180,
+        right: SIZE.0 as i32,
+        bottom: SIZE.1 as i32,
+    });
+    // The curves are in the way, too, if there is a way around them.
     let knn = evaluation.knn.iter().flat_map(|knn| &knn.curve);
-    for point in evaluation.router.curve.iter().chain(knn).chain(&on_log_axis(&evaluation.hull)) {
-        let (x, y) = chart.backend_coord(&(point.cost, point.accuracy));
-        taken.push(Area { left: x - 2, top: y - 2, right: x + 2, bottom: y + 2 });
-    }
-    let legend = Area { left: SIZE.0 as i32 - 290, top: SIZE.1 as i32 - 180, right: SIZE.0 as i32, bottom: SIZE.1 as i32 };
-    taken.push(legend);
+    let drawn = evaluation.router.curve.iter().chain(knn).copied().chain(on_log_axis(&evaluation.hull));
+    let curves: Vec<Area> = drawn.map(|p| around(chart.backend_coord(&(p.cost, p.accuracy)), 2)).collect();
     for (name, at, color) in labels {
         let around = chart.backend_coord(&at);
-        if let Some((area, pos, anchor)) = place(around, &name, &taken) {
+        let placed = place(around, &name, &[&taken, &curves]).or_else(|| place(around, &name, &[&taken]));
+        if let Some((area, pos, anchor)) = placed {
             taken.push(area);
             if (anchor.1 - around.1).abs() > LABEL {
                 // Too far from its point to be seen as its label.
                 let start = if anchor.1 > around.1 { around.1 + 6 } else { around.1 - 6 };
-                root.draw(&PathElement::new(vec![(around.0, start), anchor], color.mix(0.5).stroke_width(1)))?;
+                root.draw(&PathElement::new(
+                    vec![(around.0, start), anchor],
+                    color.mix(0.5).stroke_width(1),
+                ))?;
             }
             root.draw(&Text::new(name, anchor, text(LABEL, color).pos(pos)))?;
         }
@@ -155,18 +165,22 @@ struct Area {
 
 impl Area {
     fn overlaps(&self, other: &Area) -> bool {
-        self.left < other.right && other.left < self.right && self.top < other.bottom && other.top < self.bottom
+        self.left < other.right
+            && other.left < self.right
+            && self.top < other.bottom
+            && other.top < self.bottom
     }
 }
 
 /// The first free place for a label around a point, its anchor and where the text lies from there;
 /// `None` where there is no room, which leaves the point without a label.
-fn place((x, y): (i32, i32), name: &str, taken: &[Area]) -> Option<(Area, Pos, (i32, i32))> {
+fn place((x, y): (i32, i32), name: &str, taken: &[&[Area]]) -> Option<(Area, Pos, (i32, i32))> {
     let width = name.chars().count() as i32 * LABEL / 2;
     let half = LABEL / 2 + 1;
     let steps = [0, 11, -11, 20, -20, 30, -30, 42, -42];
     let sides = steps.into_iter().flat_map(|dy| [(HPos::Left, 10, dy), (HPos::Right, -10, dy)]);
-    let above = [(HPos::Center, 0, -16), (HPos::Center, 0, 16), (HPos::Center, 0, -28), (HPos::Center, 0, 28)];
+    let above =
+        [(HPos::Center, 0, -16), (HPos::Center, 0, 16), (HPos::Center, 0, -28), (HPos::Center, 0, 28)];
     sides.chain(above).find_map(|(side, dx, dy)| {
         let (ax, ay) = (x + dx, y + dy);
         let left = match side {
@@ -175,8 +189,15 @@ fn place((x, y): (i32, i32), name: &str, taken: &[Area]) -> Option<(Area, Pos, (
             HPos::Center => ax - width / 2,
         };
         let area = Area { left, top: ay - half, right: left + width, bottom: ay + half };
-        let inside = area.left > 84 && area.right < SIZE.0 as i32 - 8 && area.top > 70 && area.bottom < SIZE.1 as i32 - 70;
-        (inside && !taken.iter().any(|other| area.overlaps(other))).then_some((area, Pos::new(side, VPos::Center), (ax, ay)))
+        let inside = area.left > 84
+            && area.right < SIZE.0 as i32 - 8
+            && area.top > 70
+            && area.bottom < SIZE.1 as i32 - 70;
+        (inside && !taken.iter().copied().flatten().any(|other| area.overlaps(other))).then_some((
+            area,
+            Pos::new(side, VPos::Center),
+            (ax, ay),
+        ))
     })
 }
 

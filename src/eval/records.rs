@@ -36,14 +36,17 @@ pub fn records(
     let names = outcomes.models.list();
     let mut used = vec![false; names.len()];
     queries.iter().flat_map(rows).for_each(|row| used[row.model as usize] = true);
-    let mut models: Vec<String> = names.iter().zip(used).filter(|(_, used)| *used).map(|(name, _)| name.clone()).collect();
+    let mut models: Vec<String> =
+        names.iter().zip(used).filter(|(_, used)| *used).map(|(name, _)| name.clone()).collect();
     models.sort();
-    let columns: HashMap<&str, usize> = models.iter().enumerate().map(|(column, name)| (name.as_str(), column)).collect();
+    let columns: HashMap<&str, usize> =
+        models.iter().enumerate().map(|(column, name)| (name.as_str(), column)).collect();
 
     let record = |query: &QueryRow| {
         step();
         let text = query.text();
-        let description = predictor.describe(&text, &TextCounts::of(&text)).map_err(|e| bad(file, query.line, e))?;
+        let description =
+            predictor.describe(&text, &TextCounts::of(&text)).map_err(|e| bad(file, query.line, e))?;
         let known = expected.get(&query.id);
         let outcome = |row: &&OutcomeRow| {
             let model = names[row.model as usize].as_str();

@@ -89,14 +89,22 @@ impl<'a> Row<'a> {
                 text => text.parse().map_err(|_| self.error(i, format!("is {text:?}, not a number")))?,
             },
         };
-        if value.is_finite() { Ok(Some(value)) } else { Err(self.error(i, format!("is {value}, not a finite number"))) }
+        if value.is_finite() {
+            Ok(Some(value))
+        } else {
+            Err(self.error(i, format!("is {value}, not a finite number")))
+        }
     }
 
     /// The number in column `i`, which must lie between `least` and `most`, if any.
     pub fn optional_within(&self, i: usize, least: f64, most: f64) -> Result<Option<f64>> {
         match self.optional_number(i)? {
             Some(value) if !(least..=most).contains(&value) => {
-                let range = if most.is_infinite() { format!(">= {least}") } else { format!("from {least} to {most}") };
+                let range = if most.is_infinite() {
+                    format!(">= {least}")
+                } else {
+                    format!("from {least} to {most}")
+                };
                 Err(self.error(i, format!("is {value}, not a number {range}")))
             }
             other => Ok(other),
@@ -152,9 +160,15 @@ fn csv_error(path: &Path, error: &csv::Error) -> Error {
         csv::ErrorKind::UnequalLengths { expected_len, len, .. } => {
             bad(path, line, format!("has {len} fields, the header has {expected_len}"))
         }
-        csv::ErrorKind::Utf8 { err, .. } => bad(path, line, format!("is not UTF-8 text: field {}", err.field() + 1)),
+        csv::ErrorKind::Utf8 { err, .. } => {
+            bad(path, line, format!("is not UTF-8 text: field {}", err.field() + 1))
+        }
         _ => bad(path, line, format!("cannot be read: {error}")),
     }
+}
+
+fn unwritten(path: &Path, error: &csv::Error) -> Error {
+    bad(path, 0, format!("cannot be written: {error}"))
 }
 
 /// The type of a column that is written.
@@ -184,7 +198,7 @@ impl Writer {
         }
         let mut writer = csv::Writer::from_writer(Output::create(path)?);
         let written = writer.write_record(columns.iter().map(|(name, _)| name));
-        written.map_err(|e| csv_error(path, &e))?;
+        written.map_err(|e| unwritten(path, &e))?;
         Ok(Writer(Format::Csv(Box::new(writer), path.into())))
     }
 
@@ -202,7 +216,7 @@ impl Writer {
                 };
                 let fields = cells.iter().try_for_each(&mut field);
                 let end: &[&str] = &[];
-                fields.and_then(|()| writer.write_record(end)).map_err(|e| csv_error(path, &e))
+                fields.and_then(|()| writer.write_record(end)).map_err(|e| unwritten(path, &e))
             }
         }
     }

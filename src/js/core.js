@@ -30,7 +30,7 @@ export class Router {
   }
 
   plan(problem) {
-    return this.#call((wasm) => wasm.plan(problem));
+    return this.#call(() => Wasm.plan(problem));
   }
 
   frontier(at) {

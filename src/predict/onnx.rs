@@ -12,7 +12,7 @@ use tract_onnx::Onnx;
 use tract_onnx::model::OnnxOpRegister;
 use tract_onnx::pb::NodeProto;
 use tract_onnx::prelude::*;
-use tract_onnx::tract_hir::internal::{bail, BinIntoHir, ElementWiseIntoHir, InferenceOp, expand};
+use tract_onnx::tract_hir::internal::{BinIntoHir, ElementWiseIntoHir, InferenceOp, bail, expand};
 use tract_onnx::tract_hir::ops::{activations, array, cast, math, matmul, nn};
 
 use crate::error::{Error, Result};
@@ -45,11 +45,14 @@ impl Network {
     /// Runs the network on at least one token id.
     pub(super) fn run(&self, ids: &[i64], features: &[f32]) -> Result<Outputs> {
         let run = || -> TractResult<Outputs> {
-            let outputs = self.plan.run(tvec!(tensor1(ids).into_tvalue(), tensor1(features).into_tvalue()))?;
+            let outputs =
+                self.plan.run(tvec!(tensor1(ids).into_tvalue(), tensor1(features).into_tvalue()))?;
             let [skills, difficulty, length, embedding] = &outputs[..] else {
                 bail!("has {} outputs instead of four", outputs.len());
             };
-            let values = |output: &TValue| -> TractResult<Vec<f32>> { Ok(output.try_as_plain_ram()?.as_slice::<f32>()?.to_vec()) };
+            let values = |output: &TValue| -> TractResult<Vec<f32>> {
+                Ok(output.try_as_plain_ram()?.as_slice::<f32>()?.to_vec())
+            };
             Ok(Outputs {
                 skills: values(skills)?,
                 difficulty: values(difficulty)?,
@@ -74,7 +77,9 @@ fn operators() -> OnnxOpRegister {
     ops.insert("Cast", |_, node| built(Box::new(cast::cast(node.get_attr::<DatumType>("to")?))));
     ops.insert("Concat", |_, node| built(expand(array::Concat::new(node.get_attr("axis")?))));
     ops.insert("Div", |_, _| built(math::Div.into_hir()));
-    ops.insert("Gather", |_, node| built(expand(array::Gather::new(node.get_attr_opt("axis")?.unwrap_or(0)))));
+    ops.insert("Gather", |_, node| {
+        built(expand(array::Gather::new(node.get_attr_opt("axis")?.unwrap_or(0))))
+    });
     ops.insert("MatMul", |_, _| built(expand(matmul::MatMulInference::default())));
     ops.insert("Mul", |_, _| built(math::Mul.into_hir()));
     ops.insert("ReduceL2", |_, node| reduce(node, nn::Reducer::L2));

@@ -117,7 +117,12 @@ fn clean(c: char) -> Option<char> {
         '\0' | '\u{FFFD}' => None,
         c if c.is_ascii() => (!c.is_ascii_control()).then_some(c),
         c if c.is_whitespace() => Some(' '),
-        c if c.general_category_group() == GeneralCategoryGroup::Other => None,
+        // Controls, formats and private use; what Unicode has not assigned stays, as in the reference.
+        c if c.general_category_group() == GeneralCategoryGroup::Other
+            && c.general_category() != GeneralCategory::Unassigned =>
+        {
+            None
+        }
         c => Some(c),
     }
 }

@@ -19,7 +19,9 @@ use std::iter::{once, repeat};
 use std::sync::{Mutex, PoisonError};
 
 use instant_distance::{Hnsw as Inner, PointId, Search};
-use serde::de::value::{BorrowedBytesDeserializer, Error as Invalid, SeqAccessDeserializer, SeqDeserializer, U32Deserializer};
+use serde::de::value::{
+    BorrowedBytesDeserializer, Error as Invalid, SeqAccessDeserializer, SeqDeserializer, U32Deserializer,
+};
 use serde::de::{DeserializeSeed, IntoDeserializer, SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
@@ -96,7 +98,9 @@ impl Hnsw {
 
     /// Every record with its vector, in no order.
     fn rows(&self) -> impl Iterator<Item = (u32, Row<'_>)> {
-        self.graph.iter().flat_map(|(id, point)| self.nodes.records(id).iter().map(|&record| (record, point.row())))
+        self.graph
+            .iter()
+            .flat_map(|(id, point)| self.nodes.records(id).iter().map(|&record| (record, point.row())))
     }
 }
 
@@ -134,7 +138,8 @@ impl Retriever for Hnsw {
         let k = k.min(self.len());
         let mut neighbors: Vec<Neighbor> = Vec::new();
         if k <= EF_SEARCH {
-            let mut search = std::mem::take(&mut *self.scratch.lock().unwrap_or_else(PoisonError::into_inner));
+            let mut search =
+                std::mem::take(&mut *self.scratch.lock().unwrap_or_else(PoisonError::into_inner));
             let found = self.graph.search(&Point::from(query.row()), &mut search);
             for item in found {
                 let records = self.nodes.records(item.pid).iter().take(k);
@@ -164,7 +169,9 @@ fn build(points: Vec<Point>) -> Result<(Inner<Point>, Vec<PointId>)> {
 
 #[cfg(target_arch = "wasm32")]
 fn build(_: Vec<Point>) -> Result<(Inner<Point>, Vec<PointId>)> {
-    Err(Error::index("an HNSW graph cannot be built in WebAssembly; build it natively or take the exact backend"))
+    Err(Error::index(
+        "an HNSW graph cannot be built in WebAssembly; build it natively or take the exact backend",
+    ))
 }
 
 /// A vector as instant-distance wants it: one it can own.
@@ -289,7 +296,12 @@ impl Hnsw {
     }
 
     /// Reads a graph over `vectors`, given by record.
-    pub(super) fn from_graph(graph: &GraphBytes, n: usize, dimensions: usize, vectors: &[u8]) -> Result<Self> {
+    pub(super) fn from_graph(
+        graph: &GraphBytes,
+        n: usize,
+        dimensions: usize,
+        vectors: &[u8],
+    ) -> Result<Self> {
         check_size(dimensions, n, vectors)?;
         graph.check(n)?;
         let nodes = Nodes { records: graph.records.iter().collect(), ends: graph.ends.iter().collect() };

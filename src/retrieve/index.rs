@@ -137,7 +137,12 @@ impl Correction {
 
 impl Index {
     /// Builds an index of `records` with embeddings of `dimensions`, whose outcomes are of `models`.
-    pub fn build(models: Vec<String>, dimensions: usize, records: &[Record], backend: Backend) -> Result<Self> {
+    pub fn build(
+        models: Vec<String>,
+        dimensions: usize,
+        records: &[Record],
+        backend: Backend,
+    ) -> Result<Self> {
         check_models(&models)?;
         if u32::try_from(records.len()).is_err() {
             return Err(Error::index(format!("{} records are more than an index can number", records.len())));
@@ -266,7 +271,8 @@ impl Index {
             Some(graph) => Store::Hnsw(Box::new(Hnsw::from_graph(graph, n, dimensions, &body.vectors)?)),
         };
         let residuals = body.residuals.iter().map(|&r| r as i8).collect();
-        let levels = Levels::from_parts(body.shifts, body.patterns, body.pattern_of, residuals, body.models.len())?;
+        let levels =
+            Levels::from_parts(body.shifts, body.patterns, body.pattern_of, residuals, body.models.len())?;
         Ok(Index { models: body.models, store, levels })
     }
 }
@@ -333,9 +339,11 @@ impl Levels {
             let step = (level(&outcomes) * SHIFT_STEPS).round();
             shifts.push(step as i32);
             let shift = step / SHIFT_STEPS;
-            residuals.extend(outcomes.iter().map(|o| {
-                ((o.correct - sigmoid(logit(o.estimate) + shift)) * RESIDUAL_STEPS).round() as i8
-            }));
+            residuals.extend(
+                outcomes.iter().map(|o| {
+                    ((o.correct - sigmoid(logit(o.estimate) + shift)) * RESIDUAL_STEPS).round() as i8
+                }),
+            );
             let pattern: Vec<u16> = outcomes.iter().map(|o| o.column as u16).collect();
             let number = *numbers.entry(pattern).or_insert_with_key(|pattern| {
                 patterns.push(pattern.clone());
@@ -363,7 +371,8 @@ impl Levels {
         let mut starts = Vec::with_capacity(pattern_of.len());
         let mut total = 0usize;
         for &number in &pattern_of {
-            let pattern = patterns.get(number as usize).ok_or_else(|| Error::index("an unknown set of columns"))?;
+            let pattern =
+                patterns.get(number as usize).ok_or_else(|| Error::index("an unknown set of columns"))?;
             starts.push(total);
             total = total.saturating_add(pattern.len());
         }
@@ -377,11 +386,19 @@ impl Levels {
     fn residuals(&self, record: usize) -> impl Iterator<Item = (usize, f64)> {
         let columns = &self.patterns[self.pattern_of[record] as usize];
         let residuals = &self.residuals[self.starts[record]..];
-        columns.iter().zip(residuals).map(|(&column, &r)| (usize::from(column), f64::from(r) / RESIDUAL_STEPS))
+        columns
+            .iter()
+            .zip(residuals)
+            .map(|(&column, &r)| (usize::from(column), f64::from(r) / RESIDUAL_STEPS))
     }
 
     /// δ, and ρ by column.
-    fn blend(&self, neighbors: &[Neighbor], parameters: &RetrievalParameters, models: usize) -> (f64, Vec<f64>) {
+    fn blend(
+        &self,
+        neighbors: &[Neighbor],
+        parameters: &RetrievalParameters,
+        models: usize,
+    ) -> (f64, Vec<f64>) {
         let mut level = Mean::default();
         let mut columns = vec![Mean::default(); models];
         for neighbor in neighbors {
@@ -451,7 +468,11 @@ fn level(outcomes: &[Outcome]) -> f64 {
         if value.abs() < 1e-9 {
             break;
         }
-        if value > 0.0 { low = shift } else { high = shift }
+        if value > 0.0 {
+            low = shift
+        } else {
+            high = shift
+        }
         let newton = shift - value / slope;
         shift = if newton > low && newton < high { newton } else { f64::midpoint(low, high) };
     }
@@ -487,7 +508,14 @@ mod tests {
     }
 
     fn parameters() -> RetrievalParameters {
-        RetrievalParameters { k: 2, temperature: 0.5, shrink_query: 1.0, shrink_model: 2.0, far: 0.4, very_far: 0.8 }
+        RetrievalParameters {
+            k: 2,
+            temperature: 0.5,
+            shrink_query: 1.0,
+            shrink_model: 2.0,
+            far: 0.4,
+            very_far: 0.8,
+        }
     }
 
     /// Records of three dimensions with any outcomes of three models.
@@ -513,7 +541,11 @@ mod tests {
             let level = -0.674_823_7;
             // What a record keeps is off by up to half a step.
             assert!((c.shift - level / 2.0).abs() <= 0.5 / SHIFT_STEPS / 2.0, "{c:?}");
-            assert!((c.residual(0) + sigmoid(level) / 3.0).abs() <= (0.5 / RESIDUAL_STEPS + 0.5 / SHIFT_STEPS) / 3.0, "{c:?}");
+            assert!(
+                (c.residual(0) + sigmoid(level) / 3.0).abs()
+                    <= (0.5 / RESIDUAL_STEPS + 0.5 / SHIFT_STEPS) / 3.0,
+                "{c:?}"
+            );
             assert_eq!(c.residual(0), c.residual(2));
             assert_eq!((c.residual(1), c.residual(99)), (0.0, 0.0));
             assert_eq!((c.distance, c.familiarity, c.in_distribution), (0.0, 1.0, true));
@@ -522,7 +554,8 @@ mod tests {
 
     #[test]
     fn far_from_anything_seen_the_correction_fades() {
-        let index = Index::build(models(), 2, &[record([1.0, 0.0], &[outcome(0, 1.0, 0.5)])], Backend::Exact).unwrap();
+        let index = Index::build(models(), 2, &[record([1.0, 0.0], &[outcome(0, 1.0, 0.5)])], Backend::Exact)
+            .unwrap();
         let near = index.correction(&[1.0, 0.0], &parameters()).unwrap();
         assert!(near.shift > 0.1 && near.residual(0) > 0.1);
         let between = index.correction(&[0.4, 0.916_5], &parameters()).unwrap();
@@ -552,7 +585,10 @@ mod tests {
         assert!(build(2, &[record([f32::NAN, 0.0], &[])]).contains("records[0].embedding[0]: NaN"));
         assert!(build(2, &[record([1.0, 0.0], &[outcome(3, 1.0, 0.5)])]).contains("column 3"));
         assert!(build(2, &[record([1.0, 0.0], &[outcome(0, 1.1, 0.5)])]).contains("records[0].correct: 1.1"));
-        assert!(build(2, &[record([1.0, 0.0], &[outcome(0, 1.0, f64::NAN)])]).contains("records[0].estimate: NaN"));
+        assert!(
+            build(2, &[record([1.0, 0.0], &[outcome(0, 1.0, f64::NAN)])])
+                .contains("records[0].estimate: NaN")
+        );
         assert!(build(0, &[]).contains("0 dimensions"));
         let twice = Index::build(vec!["a".into(), "a".into()], 2, &[], Backend::Exact);
         assert!(twice.is_err_and(|e| e.to_string().contains("model `a` has two columns")));

@@ -98,7 +98,9 @@ impl Vectors {
 
     pub(super) fn rows(&self) -> impl Iterator<Item = Row<'_>> {
         let components = self.components.chunks_exact(self.stride);
-        components.zip(&self.inverse_lengths).map(|(components, &inverse_length)| Row { components, inverse_length })
+        components
+            .zip(&self.inverse_lengths)
+            .map(|(components, &inverse_length)| Row { components, inverse_length })
     }
 }
 
@@ -137,7 +139,8 @@ pub(super) fn check(vector: &[f32], dimensions: usize) -> Result<()> {
 impl Row<'_> {
     /// Cosine distance, 0 to 2.
     pub(super) fn distance(self, other: Row) -> f32 {
-        let cosine = dot(self.components, other.components) as f32 * (self.inverse_length * other.inverse_length);
+        let cosine =
+            dot(self.components, other.components) as f32 * (self.inverse_length * other.inverse_length);
         // Rounding can leave the cosine of a vector with itself just above 1.
         (1.0 - cosine).max(0.0)
     }

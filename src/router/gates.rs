@@ -46,7 +46,9 @@ pub(super) fn capability(model: &Model, query: &Query, input_tokens: f64) -> Res
     let asked = query.max_output_tokens.unwrap_or(0);
     match model.limit.context {
         None => return Err(Exclusion::UnknownCapability),
-        Some(context) if input_tokens + asked as f64 > context as f64 => return Err(Exclusion::ContextTooSmall),
+        Some(context) if input_tokens + asked as f64 > context as f64 => {
+            return Err(Exclusion::ContextTooSmall);
+        }
         Some(_) => {}
     }
     // A provider refuses a call that asks for more output than the model can write.

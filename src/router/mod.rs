@@ -56,7 +56,9 @@ impl Router {
         let catalog = match (catalog, &artifacts.catalog) {
             (Some(catalog), _) => catalog,
             (None, Some(json)) => Catalog::from_json(json)?,
-            (None, None) => return Err(Error::artifact("manifest.json", "names no `catalog`, and none was given")),
+            (None, None) => {
+                return Err(Error::artifact("manifest.json", "names no `catalog`, and none was given"));
+            }
         };
         let prior = &predictor.parameters().length_prior;
         let default_length =
@@ -174,7 +176,8 @@ impl Router {
         let policy = request.policy(now)?;
         let query = request.query()?;
         let view = self.view(&query)?;
-        let estimates = self.eligible(&policy).into_iter().map(|m| self.estimate_model(m, &query, &view, &policy));
+        let estimates =
+            self.eligible(&policy).into_iter().map(|m| self.estimate_model(m, &query, &view, &policy));
         Ok(Estimates {
             models: estimates.collect(),
             input_tokens: view.input_tokens,
@@ -191,7 +194,7 @@ impl Router {
     /// What always calling one model would bring on the reference traffic, for every model.
     pub fn constants(&self, now: Moment) -> Result<Vec<Constant>> {
         let policy = RouteRequest::default().policy(now)?;
-        Ok(self.sample.constants(&self.catalog, &self.eligible(&policy), now))
+        self.sample.constants(&self.catalog, &self.eligible(&policy), now)
     }
 
     /// Positions of the models that pass the gates which do not depend on a query.
@@ -269,8 +272,15 @@ impl Router {
             None => Code::NoCandidate,
             Some(_) if policy.pinned.is_some() => Code::Pinned,
             Some(_) if candidates.len() == 1 => Code::OnlyCandidate,
-            Some(first) if policy.floor.is_some_and(|floor| first.quality.estimate < floor) => Code::BelowFloor,
-            Some(first) if policy.warm.contains_key(&id(&first)) && self.cold_choice(policy, query, view, &candidates, lambda) != first.model => Code::WarmCache,
+            Some(first) if policy.floor.is_some_and(|floor| first.quality.estimate < floor) => {
+                Code::BelowFloor
+            }
+            Some(first)
+                if policy.warm.contains_key(&id(&first))
+                    && self.cold_choice(policy, query, view, &candidates, lambda) != first.model =>
+            {
+                Code::WarmCache
+            }
             Some(_) => Code::BestValue,
         };
         let saving_usd = first.zip(baseline.as_ref()).map(|(first, b)| b.cost_usd - first.cost_usd.estimate);
@@ -286,7 +296,14 @@ impl Router {
             id: String::new(),
             model: first.as_ref().map(id),
             code,
-            reason: reason(code, first.as_ref().map(id).as_deref(), first.as_ref(), &target, &excluded, baseline.as_ref()),
+            reason: reason(
+                code,
+                first.as_ref().map(id).as_deref(),
+                first.as_ref(),
+                &target,
+                &excluded,
+                baseline.as_ref(),
+            ),
             quality: first.map(|e| e.quality),
             cost_usd: first.map(|e| e.cost_usd),
             target,
@@ -294,7 +311,11 @@ impl Router {
             fallbacks: others.iter().take(FALLBACKS).map(id).collect(),
             alternatives: by_cost
                 .into_iter()
-                .map(|e| Alternative { model: id(e), quality: e.quality.estimate, cost_usd: e.cost_usd.estimate })
+                .map(|e| Alternative {
+                    model: id(e),
+                    quality: e.quality.estimate,
+                    cost_usd: e.cost_usd.estimate,
+                })
                 .collect(),
             excluded,
             baseline,
@@ -305,7 +326,14 @@ impl Router {
     }
 
     /// The model that would have been chosen if no prompt cache were warm.
-    fn cold_choice(&self, policy: &Policy, query: &Query, view: &View, candidates: &[Estimate], lambda: f64) -> usize {
+    fn cold_choice(
+        &self,
+        policy: &Policy,
+        query: &Query,
+        view: &View,
+        candidates: &[Estimate],
+        lambda: f64,
+    ) -> usize {
         let cold = Policy { warm: std::collections::BTreeMap::new(), ..policy.clone() };
         let mut estimates: Vec<Estimate> =
             candidates.iter().map(|e| self.estimate_model(e.model, query, view, &cold)).collect();
@@ -361,13 +389,17 @@ fn reason(
         estimate.cost_usd.estimate
     );
     let against = match baseline {
-        Some(b) if b.model != model => format!("; always calling {} would cost ${:.6} here", b.model, b.cost_usd),
+        Some(b) if b.model != model => {
+            format!("; always calling {} would cost ${:.6} here", b.model, b.cost_usd)
+        }
         _ => String::new(),
     };
     let mean = format!("a mean quality of {:.1} %", 100.0 * target.quality);
     match code {
         Code::BestValue => format!("{model} is {expected}: the best value at the price of {mean}{against}"),
-        Code::WarmCache => format!("{model} is {expected}: its prompt cache is warm, so staying is cheapest at {mean}{against}"),
+        Code::WarmCache => format!(
+            "{model} is {expected}: its prompt cache is warm, so staying is cheapest at {mean}{against}"
+        ),
         Code::BelowFloor => format!(
             "no candidate reaches the floor of {:.0} %; {model}, the best, is {expected}",
             100.0 * target.floor.unwrap_or_default()

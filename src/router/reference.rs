@@ -2,15 +2,16 @@
 //!
 //! A target on *mean* quality is reached with a price: the λ (USD per unit of quality) at which
 //! taking the least `cost − λ·quality` for every query of the reference sample just meets the
-//! target. It depends on the catalog, its prices of the moment and the models that are allowed, so
-//! it is solved when first needed and kept.
+//! target. It depends on the catalog, its prices of the moment and the models that are allowed: the
+//! whole cost-quality curve of such a *market* is computed when first needed and kept, and a target
+//! is then looked up on it.
 
-use std::sync::Mutex;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::artifact::Reference;
 use crate::catalog::{Catalog, Length, Model};
 use crate::error::Result;
-use crate::money::{Moment, Rates};
+use crate::money::{Moment, Prices, Rates};
 use crate::optimize::{self, PricePoint};
 use crate::predict;
 
@@ -26,7 +27,7 @@ pub(super) struct Sample {
     input_tokens: Vec<f64>,
     /// Per model of the catalog; `None` where it has no ability.
     models: Vec<Option<SampledModel>>,
-    markets: Mutex<Vec<Market>>,
+    known: Mutex<Vec<Known>>,
 }
 
 struct SampledModel {
@@ -35,13 +36,27 @@ struct SampledModel {
     output_tokens: Vec<f64>,
 }
 
-/// The eligible models at the rates of a moment, and what was solved for them.
-#[derive(Clone)]
-struct Market {
-    /// Model and its rates for a short input: what the cached answer depends on.
+/// The eligible models at the prices of a moment, and what they offer on the sample.
+struct Market<'a> {
+    catalog: &'a Catalog,
+    models: Vec<usize>,
+    prices: Vec<Prices<'a>>,
+}
+
+/// What was computed of a market.
+struct Known {
+    /// Models and their rates for a short input: what the rest depends on (tiers do not change with
+    /// the moment).
     key: Vec<(usize, Rates)>,
-    quality: Option<f64>,
-    target: MarketTarget,
+    offer: Arc<Offer>,
+}
+
+/// What the models of a market offer on the sample.
+struct Offer {
+    /// The cost-quality frontier, cheapest first.
+    curve: Vec<PricePoint>,
+    /// Always calling one model, in the order of the market.
+    constants: Vec<Constant>,
 }
 
 /// What the router needs to know of the market.
@@ -66,12 +81,6 @@ pub struct Constant {
     pub cost_usd: f64,
 }
 
-/// Costs and qualities of some models on the sample, model-major.
-struct Table {
-    cost: Vec<f64>,
-    quality: Vec<f64>,
-}
-
 impl Sample {
     pub(super) fn new(reference: &Reference, catalog: &Catalog, default_length: &Length) -> Self {
         let sampled = |model: &Model| {
@@ -82,13 +91,14 @@ impl Sample {
                 let (logit, _) = predict::logit(ability, &q.skills, q.difficulty);
                 predict::sigmoid(logit)
             });
-            let tokens = reference.queries.iter().map(|q| predict::output_tokens(length, &q.length, most).estimate);
+            let tokens =
+                reference.queries.iter().map(|q| predict::output_tokens(length, &q.length, most).estimate);
             Some(SampledModel { quality: quality.collect(), output_tokens: tokens.collect() })
         };
         Sample {
             input_tokens: reference.queries.iter().map(|q| q.input_tokens).collect(),
             models: catalog.models.iter().map(sampled).collect(),
-            markets: Mutex::new(Vec::new()),
+            known: Mutex::new(Vec::new()),
         }
     }
 
@@ -106,68 +116,93 @@ impl Sample {
         if eligible.is_empty() {
             return Ok(None);
         }
-        let key: Vec<(usize, Rates)> = eligible.iter().filter_map(|&m| Some((m, rates(catalog, m, at, 0.0)?))).collect();
-        let mut markets = self.markets.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-        if let Some(known) = markets.iter().find(|market| market.quality == quality && market.key == key) {
-            return Ok(Some(known.target));
+        let offer = self.offer(catalog, eligible, at)?;
+        let constants = &offer.constants;
+        let (mut best, mut meeting) = (0, None::<usize>);
+        for (j, constant) in constants.iter().enumerate() {
+            if constant.quality > constants[best].quality {
+                best = j;
+            }
         }
-        let target = self.solve(catalog, eligible, quality, at)?;
-        if markets.len() == KEPT {
-            markets.remove(0);
+        let target = quality.unwrap_or(DEFAULT_RELATIVE_QUALITY * constants[best].quality);
+        for (j, constant) in constants.iter().enumerate().filter(|(_, c)| c.quality >= target) {
+            if meeting.is_none_or(|cheapest| constant.cost_usd < constants[cheapest].cost_usd) {
+                meeting = Some(j);
+            }
         }
-        markets.push(Market { key, quality, target });
-        Ok(Some(target))
-    }
-
-    fn solve(&self, catalog: &Catalog, eligible: &[usize], quality: Option<f64>, at: Moment) -> Result<MarketTarget> {
-        let (n, m) = (self.input_tokens.len(), eligible.len());
-        let table = self.table(catalog, eligible, at);
-        let means = |values: &[f64]| -> Vec<f64> { values.chunks_exact(n).map(|v| v.iter().sum::<f64>() / n as f64).collect() };
-        let (costs, qualities) = (means(&table.cost), means(&table.quality));
-        let best = (0..m).max_by(|&a, &b| qualities[a].total_cmp(&qualities[b]).then(costs[b].total_cmp(&costs[a])));
-        let best = best.unwrap_or_default();
-        let target = quality.unwrap_or(DEFAULT_RELATIVE_QUALITY * qualities[best]);
-        let meeting = (0..m).filter(|&j| qualities[j] >= target);
-        let baseline = meeting.min_by(|&a, &b| costs[a].total_cmp(&costs[b])).unwrap_or(best);
-        let point = optimize::price_of_quality(&table.cost, &table.quality, n, m, target)?;
-        let lambda = if point.reachable { point.lambda } else { f64::INFINITY };
-        Ok(MarketTarget { quality: target, lambda, baseline: eligible[baseline] })
+        let point = optimize::price_on(&offer.curve, target)?;
+        Ok(Some(MarketTarget {
+            quality: target,
+            lambda: if point.reachable { point.lambda } else { f64::INFINITY },
+            baseline: eligible[meeting.unwrap_or(best)],
+        }))
     }
 
     /// The cost-quality frontier of the eligible models, cheapest first.
-    pub(super) fn frontier(&self, catalog: &Catalog, eligible: &[usize], at: Moment) -> Result<Vec<PricePoint>> {
-        let table = self.table(catalog, eligible, at);
-        optimize::frontier(&table.cost, &table.quality, self.input_tokens.len(), eligible.len())
+    pub(super) fn frontier(
+        &self,
+        catalog: &Catalog,
+        eligible: &[usize],
+        at: Moment,
+    ) -> Result<Vec<PricePoint>> {
+        Ok(self.offer(catalog, eligible, at)?.curve.clone())
     }
 
     /// Every constant choice among the eligible models.
-    pub(super) fn constants(&self, catalog: &Catalog, eligible: &[usize], at: Moment) -> Vec<Constant> {
-        let n = self.input_tokens.len();
-        let table = self.table(catalog, eligible, at);
-        let mean = |values: &[f64]| values.iter().sum::<f64>() / n as f64;
-        let rows = table.cost.chunks_exact(n).zip(table.quality.chunks_exact(n)).zip(eligible);
-        rows.map(|((cost, quality), &m)| Constant {
-            model: catalog.models[m].id.clone(),
-            quality: mean(quality),
-            cost_usd: mean(cost),
-        })
-        .collect()
+    pub(super) fn constants(
+        &self,
+        catalog: &Catalog,
+        eligible: &[usize],
+        at: Moment,
+    ) -> Result<Vec<Constant>> {
+        Ok(self.offer(catalog, eligible, at)?.constants.clone())
     }
 
-    fn table(&self, catalog: &Catalog, eligible: &[usize], at: Moment) -> Table {
-        let mut table = Table { cost: Vec::new(), quality: Vec::new() };
-        for &m in eligible {
-            let Some(model) = &self.models[m] else { continue };
-            table.quality.extend_from_slice(&model.quality);
-            let costs = self.input_tokens.iter().zip(&model.output_tokens).map(|(&input, &output)| {
-                rates(catalog, m, at, input).map_or(f64::INFINITY, |rates| rates.cost(input, 0.0, output))
-            });
-            table.cost.extend(costs);
+    /// What a market offers, from what is known or computed now.
+    fn offer(&self, catalog: &Catalog, eligible: &[usize], at: Moment) -> Result<Arc<Offer>> {
+        let market = Market::new(catalog, eligible, at);
+        let key = market.key();
+        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(known) = known.iter().find(|known| known.key == key) {
+            return Ok(Arc::clone(&known.offer));
         }
-        table
+        let offer = Arc::new(self.solve(&market)?);
+        if known.len() == KEPT {
+            known.remove(0);
+        }
+        known.push(Known { key, offer: Arc::clone(&offer) });
+        Ok(offer)
+    }
+
+    fn solve(&self, market: &Market) -> Result<Offer> {
+        let n = self.input_tokens.len();
+        let mean = |values: &[f64]| values.iter().sum::<f64>() / n as f64;
+        let (mut cost, mut quality) = (Vec::new(), Vec::new());
+        let mut constants = Vec::new();
+        for (&m, prices) in market.models.iter().zip(&market.prices) {
+            let Some(model) = &self.models[m] else { continue };
+            let start = cost.len();
+            let calls = self.input_tokens.iter().zip(&model.output_tokens);
+            cost.extend(calls.map(|(&input, &output)| prices.rates(input as u64).cost(input, 0.0, output)));
+            quality.extend_from_slice(&model.quality);
+            constants.push(Constant {
+                model: market.catalog.models[m].id.clone(),
+                quality: mean(&quality[start..]),
+                cost_usd: mean(&cost[start..]),
+            });
+        }
+        Ok(Offer { curve: optimize::frontier(&cost, &quality, n, constants.len())?, constants })
     }
 }
 
-fn rates(catalog: &Catalog, model: usize, at: Moment, input_tokens: f64) -> Option<Rates> {
-    catalog.models[model].cost.as_ref().map(|list| list.rates(at, input_tokens as u64))
+impl<'a> Market<'a> {
+    fn new(catalog: &'a Catalog, eligible: &[usize], at: Moment) -> Self {
+        let priced = eligible.iter().filter_map(|&m| Some((m, catalog.models[m].cost.as_ref()?.at(at))));
+        let (models, prices) = priced.unzip();
+        Market { catalog, models, prices }
+    }
+
+    fn key(&self) -> Vec<(usize, Rates)> {
+        self.models.iter().zip(&self.prices).map(|(&m, prices)| (m, prices.rates(0))).collect()
+    }
 }

@@ -91,12 +91,14 @@ impl RouteRequest {
         let mut de = serde_json::Deserializer::from_str(&json);
         let failed = |path: String, e: &serde_json::Error| Error::request(path, e);
         if json.trim_start().starts_with('[') {
-            let messages: Vec<Message> =
-                serde_path_to_error::deserialize(&mut de).map_err(|e| failed(format!("messages{}", e.path()), e.inner()))?;
+            let messages: Vec<Message> = serde_path_to_error::deserialize(&mut de)
+                .map_err(|e| failed(format!("messages{}", e.path()), e.inner()))?;
             return Ok(RouteRequest { messages: Some(messages), ..RouteRequest::default() });
         }
-        let request = serde_path_to_error::deserialize(&mut de).map_err(|e| failed(e.path().to_string(), e.inner()))?;
-        IgnoredAny::deserialize(&mut de).map_or(Ok(request), |_| Err(Error::request(".", "has text after its end")))
+        let request =
+            serde_path_to_error::deserialize(&mut de).map_err(|e| failed(e.path().to_string(), e.inner()))?;
+        IgnoredAny::deserialize(&mut de)
+            .map_or(Ok(request), |_| Err(Error::request(".", "has text after its end")))
     }
 
     /// The query of this request.
@@ -116,8 +118,10 @@ impl RouteRequest {
                 query.rest.add(&function.parameters.as_ref().map(ToString::to_string).unwrap_or_default());
             }
         }
-        query.needs.json =
-            self.response_format.as_ref().is_some_and(|f| matches!(f.kind.as_str(), "json_object" | "json_schema"));
+        query.needs.json = self
+            .response_format
+            .as_ref()
+            .is_some_and(|f| matches!(f.kind.as_str(), "json_object" | "json_schema"));
         query.max_output_tokens = self.max_completion_tokens.or(self.max_tokens);
         query.input_tokens = self.input_tokens;
         Ok(query)

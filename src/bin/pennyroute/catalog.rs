@@ -92,10 +92,13 @@ fn import(args: &Import, globals: &Globals) -> Result<()> {
         (None, None) => return Err(Error::Internal { what: "no table to import".into() }),
     };
     let mut imported = imported.map_err(|e| bad(path, 0, e))?;
-    if args.table.litellm.is_some() && let Some(shipped) = &artifacts.catalog {
+    if args.table.litellm.is_some()
+        && let Some(shipped) = &artifacts.catalog
+    {
         imported.attach(&Catalog::from_json(shipped)?);
     }
-    let text = serde_json::to_string_pretty(&imported.catalog).map_err(|e| Error::Internal { what: e.to_string() })?;
+    let text = serde_json::to_string_pretty(&imported.catalog)
+        .map_err(|e| Error::Internal { what: e.to_string() })?;
     file::write(&args.out, (text + "\n").as_bytes())?;
     if args.json { show::json(&imported) } else { show::line(&imported.to_string()) }
 }
@@ -105,7 +108,12 @@ fn check_one(args: &Check, globals: &Globals) -> Result<()> {
         Some(path) => setup::catalog(path)?,
         None => match globals.artifacts()?.catalog {
             Some(json) => Catalog::from_json(&json)?,
-            None => return Err(Error::Artifact { file: "manifest.json".into(), what: "names no `catalog`".into() }),
+            None => {
+                return Err(Error::Artifact {
+                    file: "manifest.json".into(),
+                    what: "names no `catalog`".into(),
+                });
+            }
         },
     };
     let findings = check(&catalog, globals.now()?);
@@ -120,7 +128,10 @@ fn check_one(args: &Check, globals: &Globals) -> Result<()> {
     }
     findings.iter().try_for_each(|finding| show::line(&finding.to_string()))?;
     let (models, found) = (catalog.models.len(), findings.len());
-    show::line(&format!("catalog {}: {models} models, {found} findings, {contradictions} contradictions", catalog.version))
+    show::line(&format!(
+        "catalog {}: {models} models, {found} findings, {contradictions} contradictions",
+        catalog.version
+    ))
 }
 
 fn compare(args: &Diff) -> Result<()> {

@@ -65,10 +65,16 @@ fn report(e: &Evaluation) -> Result<()> {
         e.best.point.cost
     ))?;
     if e.skipped_queries > 0 {
-        show::line(&format!("{} queries were skipped: not every compared model has an outcome", e.skipped_queries))?;
+        show::line(&format!(
+            "{} queries were skipped: not every compared model has an outcome",
+            e.skipped_queries
+        ))?;
     }
     if !e.left_out.is_empty() {
-        show::line(&format!("left out (not in the catalog, or tried on too few queries): {}", e.left_out.join(", ")))?;
+        show::line(&format!(
+            "left out (not in the catalog, or tried on too few queries): {}",
+            e.left_out.join(", ")
+        ))?;
     }
     show::line(&format!("out of distribution: {:.1} % of the queries\n", 100.0 * e.out_of_distribution))?;
 
@@ -78,9 +84,12 @@ fn report(e: &Evaluation) -> Result<()> {
         let f = &c.figures;
         let number = |value: Option<f64>, digits: usize| value.map_or_else(none, |v| format!("{v:.digits$}"));
         let signed = |value: Option<f64>| value.map_or_else(none, |v| format!("{v:+.2}"));
-        let each: Vec<String> = gains.iter().map(|tick| signed(f.gain.get(tick).copied().flatten())).collect();
-        let interval = c.mean_gain_interval.map_or(String::new(), |(low, high)| format!(" ({low:+.2} to {high:+.2})"));
-        let rule = f.threshold_rule.values().next().map_or_else(none, |(a, c)| format!("{a:.1} % at ${c:.3}"));
+        let each: Vec<String> =
+            gains.iter().map(|tick| signed(f.gain.get(tick).copied().flatten())).collect();
+        let interval =
+            c.mean_gain_interval.map_or(String::new(), |(low, high)| format!(" ({low:+.2} to {high:+.2})"));
+        let rule =
+            f.threshold_rule.values().next().map_or_else(none, |(a, c)| format!("{a:.1} % at ${c:.3}"));
         [
             name,
             number(f.auc, 4),
@@ -97,9 +106,22 @@ fn report(e: &Evaluation) -> Result<()> {
     };
     let mut rows = vec![row("pennyroute".into(), &e.router)];
     rows.extend(e.knn.iter().map(|knn| row(format!("k-NN, k = {NEIGHBORS}"), knn)));
-    let gain = format!("gain at {}", gains.iter().map(|tick| format!("${}", tick.trim_end_matches(".0"))).collect::<Vec<_>>().join(" "));
+    let gain = format!(
+        "gain at {}",
+        gains.iter().map(|tick| format!("${}", tick.trim_end_matches(".0"))).collect::<Vec<_>>().join(" ")
+    );
     let header = [
-        "estimates", "AUC", "ECE", &gain, "mean gain (95 %)", "c95", "c100", "peak", "alpha dev", "short", "p >= 0.7",
+        "estimates",
+        "AUC",
+        "ECE",
+        &gain,
+        "mean gain (95 %)",
+        "c95",
+        "c100",
+        "peak",
+        "alpha dev",
+        "short",
+        "p >= 0.7",
     ];
     show::line(&show::table(header, &rows))?;
     if let Some(d) = &e.router_minus_knn {
@@ -114,7 +136,11 @@ fn report(e: &Evaluation) -> Result<()> {
     let point = |name: &str, p: &Point, hull: &str| -> [String; 4] {
         [name.to_owned(), format!("{:.3}", p.cost), format!("{:.2}", 100.0 * p.accuracy), hull.to_owned()]
     };
-    let mut rows: Vec<_> = e.constants.iter().map(|c| point(&format!("always {}", c.model), &c.point, on_hull(&c.point))).collect();
+    let mut rows: Vec<_> = e
+        .constants
+        .iter()
+        .map(|c| point(&format!("always {}", c.model), &c.point, on_hull(&c.point)))
+        .collect();
     rows.push(point("a random model", &e.random, ""));
     rows.push(point("oracle: the cheapest right model", &e.oracle, ""));
     show::line("")?;

@@ -50,7 +50,8 @@ pub fn run(args: &Args, globals: &Globals) -> Result<()> {
     let expected = args.estimates.as_deref().map(read_chances).transpose()?.unwrap_or_default();
     let queries = training(args, &outcomes)?;
     let bar = progress("queries embedded", Some(queries.len() as u64));
-    let (models, records) = records(&predictor, &queries, &outcomes, &expected, &args.queries, &|| bar.inc(1))?;
+    let (models, records) =
+        records(&predictor, &queries, &outcomes, &expected, &args.queries, &|| bar.inc(1))?;
     bar.finish_and_clear();
 
     let backend = match args.backend {
@@ -68,7 +69,10 @@ pub fn run(args: &Args, globals: &Globals) -> Result<()> {
             "records": records, "models": models, "outcomes": used, "backend": backend, "bytes": bytes.len(),
         }));
     }
-    show::line(&format!("{records} records of {models} models, {used} outcomes, {backend}: {} bytes", bytes.len()))
+    show::line(&format!(
+        "{records} records of {models} models, {used} outcomes, {backend}: {} bytes",
+        bytes.len()
+    ))
 }
 
 /// The queries that may be learnt from.

@@ -114,7 +114,10 @@ pub fn run(args: &Args) -> Result<()> {
         groups: floors.as_ref().map(|f| Groups { of_query: &f.of_query, floors: &f.least }),
         ..Problem::new(queries.len(), models.len(), &table.cost, &table.quality)
     })?;
-    let pairs = queries.iter().zip(&plan.assignment).map(|(query, &model)| (query.as_str(), models[model as usize].as_str()));
+    let pairs = queries
+        .iter()
+        .zip(&plan.assignment)
+        .map(|(query, &model)| (query.as_str(), models[model as usize].as_str()));
     write_assignment(&args.out, pairs)?;
     bar.finish_and_clear();
     let report = report(args, &plan, models, queries.len(), limits.as_deref(), floors.as_ref());
@@ -140,10 +143,19 @@ fn group_floors(floors_file: &Path, groups_file: &Path, queries: &[String]) -> R
     least.push(0.0);
     let of_query: Vec<u32> = queries
         .iter()
-        .map(|id| groups.get(id).and_then(|group| names[..free as usize].binary_search(group).ok()).map_or(free, |g| g as u32))
+        .map(|id| {
+            groups
+                .get(id)
+                .and_then(|group| names[..free as usize].binary_search(group).ok())
+                .map_or(free, |g| g as u32)
+        })
         .collect();
     if let Some(empty) = (0..free).find(|g| !of_query.contains(g)) {
-        return Err(bad(floors_file, 0, format!("`{}` is the group of no query of the estimates", names[empty as usize])));
+        return Err(bad(
+            floors_file,
+            0,
+            format!("`{}` is the group of no query of the estimates", names[empty as usize]),
+        ));
     }
     Ok(Floors { names, least, of_query })
 }
@@ -215,8 +227,11 @@ fn summary(report: &Report) -> Result<()> {
         report.gap.unwrap_or_default()
     ))?;
     let duals = report.duals.as_ref();
-    let slot = |model: &String| duals.and_then(|d| d.workloads.get(model)).map_or(String::new(), |usd| show::usd(*usd));
-    let rows: Vec<_> = report.assigned.iter().map(|(model, n)| [model.clone(), n.to_string(), slot(model)]).collect();
+    let slot = |model: &String| {
+        duals.and_then(|d| d.workloads.get(model)).map_or(String::new(), |usd| show::usd(*usd))
+    };
+    let rows: Vec<_> =
+        report.assigned.iter().map(|(model, n)| [model.clone(), n.to_string(), slot(model)]).collect();
     show::line(&show::table(["model", "queries", "one slot more saves"], &rows))?;
     show::line(&format!("one point of mean quality costs {}", show::usd(duals.map_or(0.0, |d| d.quality))))
 }

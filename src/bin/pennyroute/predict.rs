@@ -69,7 +69,13 @@ fn next(queries: &mut Queries) -> Result<Vec<QueryRow>> {
     queries.take(BATCH).collect()
 }
 
-fn estimate(router: &Router, batch: Vec<QueryRow>, file: &Path, now: Moment, bar: &ProgressBar) -> Result<Estimated> {
+fn estimate(
+    router: &Router,
+    batch: Vec<QueryRow>,
+    file: &Path,
+    now: Moment,
+    bar: &ProgressBar,
+) -> Result<Estimated> {
     let one = |query: QueryRow| {
         let estimates = router.estimate(&query.request(), now).map_err(|e| bad(file, query.line, e))?;
         bar.inc(1);

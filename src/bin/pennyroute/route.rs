@@ -104,7 +104,9 @@ fn receipt(decision: &Decision) -> Result<()> {
         ))?;
     }
     if !decision.in_distribution {
-        show::line("  unlike anything the predictor was trained on: the estimates lean on each model's prior")?;
+        show::line(
+            "  unlike anything the predictor was trained on: the estimates lean on each model's prior",
+        )?;
     }
     let position = |model: &String| decision.fallbacks.iter().position(|fallback| fallback == model);
     let mut others: Vec<_> = decision.alternatives.iter().collect();

@@ -13,7 +13,8 @@ use sha2::{Digest, Sha256};
 #[derive(clap::Args)]
 pub struct Globals {
     /// Folder of the trained artifacts (with manifest.json). Default: the one in the variable
-    /// `PENNYROUTE_ARTIFACTS`, else ./models, else the folder `models` nearest above the program.
+    /// `PENNYROUTE_ARTIFACTS`, else ./models, else `models` beside the program or in the checkout that it
+    /// was built in.
     #[arg(long, global = true, value_name = "DIR")]
     artifacts: Option<PathBuf>,
     /// The moment for dated prices and retirements. Default: now.
@@ -56,20 +57,29 @@ impl Globals {
         let folder = self.folder();
         let manifest = folder.join("manifest.json");
         let content = fs::read(&manifest).map_err(|e| {
-            bad(&manifest, 0, format!("cannot be read: {e} (--artifacts names the folder of the trained artifacts)"))
+            bad(
+                &manifest,
+                0,
+                format!("cannot be read: {e} (--artifacts names the folder of the trained artifacts)"),
+            )
         })?;
         Artifacts::open(&content, |path| fs::read(folder.join(path)).ok())
     }
 
     fn folder(&self) -> PathBuf {
-        if let Some(named) = self.artifacts.clone().or_else(|| std::env::var_os("PENNYROUTE_ARTIFACTS").map(PathBuf::from)) {
+        if let Some(named) =
+            self.artifacts.clone().or_else(|| std::env::var_os("PENNYROUTE_ARTIFACTS").map(PathBuf::from))
+        {
             return named;
         }
         let here = PathBuf::from("models");
         let program = std::env::current_exe().unwrap_or_default();
-        let above = program.ancestors().skip(1).map(|folder| folder.join("models"));
+        let beside = program.ancestors().nth(1);
+        // target/debug/pennyroute in a checkout.
+        let checkout = program.ancestors().nth(3).filter(|folder| folder.join("Cargo.toml").is_file());
+        let others = beside.into_iter().chain(checkout).map(|folder| folder.join("models"));
         let complete = |folder: &PathBuf| folder.join("manifest.json").is_file();
-        std::iter::once(here.clone()).chain(above).find(complete).unwrap_or(here)
+        std::iter::once(here.clone()).chain(others).find(complete).unwrap_or(here)
     }
 
     /// A router over the artifacts and what was named instead of theirs.
@@ -108,7 +118,11 @@ pub fn catalog(path: &Path) -> Result<Catalog> {
 /// A progress bar on stderr; invisible where that is no terminal.
 pub fn progress(what: &'static str, length: Option<u64>) -> ProgressBar {
     let bar = length.map_or_else(ProgressBar::new_spinner, ProgressBar::new);
-    let template = if length.is_some() { "{msg} {wide_bar} {human_pos}/{human_len} {eta}" } else { "{spinner} {msg} {human_pos} ({per_sec})" };
+    let template = if length.is_some() {
+        "{msg} {wide_bar} {human_pos}/{human_len} {eta}"
+    } else {
+        "{spinner} {msg} {human_pos} ({per_sec})"
+    };
     bar.set_style(ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar()));
     bar.set_message(what);
     bar

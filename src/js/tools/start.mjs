@@ -16,8 +16,6 @@ if (!existsSync(join(root, "node_modules", "miniflare"))) {
   run("npm", ["ci", "--ignore-scripts", "--no-audit", "--no-fund", "--no-update-notifier"]);
 }
 run(process.execPath, [join(root, "src/js/tools/build.mjs")]);
-const page = join(root, "src/js/tools/www.mjs");
-if (existsSync(page)) run(process.execPath, [page]);
 
 // Only now are the packages there that these import.
 const { simulatedProviders, startGateway } = await import("./gateway.mjs");
@@ -25,11 +23,10 @@ const { startSimulator } = await import("../../../worker/simulator.mjs");
 
 const catalog = JSON.parse(readFileSync(join(root, "models", "catalog.json"), "utf8"));
 const simulator = await startSimulator({ latencyMs: 100, chunkMs: 10 });
-const assets = join(dist, "www");
 const gateway = await startGateway({
   port,
   vars: simulatedProviders(catalog, simulator.url),
-  assets: existsSync(assets) ? assets : undefined,
+  assets: join(dist, "www"),
   onOutput: (text) => process.stderr.write(text),
 }).catch((error) => fail(error.message));
 
