@@ -214,13 +214,13 @@ impl Writer {
             let Some(mut column) = group.next_column()? else { break };
             match buffer {
                 Buffer::Text(values) => {
-                    drain(values, |v| column.typed::<ByteArrayType>().write_batch(v, None, None))?
+                    drain(values, |v| column.typed::<ByteArrayType>().write_batch(v, None, None))?;
                 }
                 Buffer::Number(values) => {
-                    drain(values, |v| column.typed::<DoubleType>().write_batch(v, None, None))?
+                    drain(values, |v| column.typed::<DoubleType>().write_batch(v, None, None))?;
                 }
                 Buffer::Flag(values) => {
-                    drain(values, |v| column.typed::<BoolType>().write_batch(v, None, None))?
+                    drain(values, |v| column.typed::<BoolType>().write_batch(v, None, None))?;
                 }
             }
             column.close()?;

@@ -32,7 +32,7 @@ if (!existsSync(stamp) || readFileSync(stamp, "utf8") !== key) {
   rmSync(glue, { recursive: true, force: true });
   run("cargo", ["build", "--no-default-features", "--features", "bindgen", "--bin", "bindgen"]);
   run(join(target, "debug", "bindgen"), [compiled, glue]);
-  console.error("wasm-opt: about a minute");
+  console.error("wasm-opt: two minutes or so");
   const wasm = join(glue, "pennyroute_bg.wasm");
   run(process.execPath, [join(root, "node_modules/binaryen/bin/wasm-opt"), ...WASM_OPT, wasm, "-o", wasm]);
   writeFileSync(stamp, key);
