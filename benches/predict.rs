@@ -47,7 +47,7 @@ fn main() {
             Box::new(|| drop(black_box(predictor.inputs(&text, &counts)))),
             Box::new(|| drop(black_box(predictor.describe(&text, &counts)))),
             Box::new(|| {
-                drop(black_box(index.as_ref().map(|i| i.correction(&description.embedding, &retrieval))))
+                drop(black_box(index.as_ref().map(|i| i.correction(&description.embedding, &retrieval))));
             }),
             Box::new(|| drop(black_box(router.route(&request, now)))),
         ];

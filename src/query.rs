@@ -44,6 +44,7 @@ pub struct Query {
 
 /// Capabilities that a query asks for.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[allow(clippy::struct_excessive_bools, reason = "a set of independent capabilities")]
 pub struct Needs {
     /// Calls tools.
     pub tools: bool,

@@ -180,7 +180,7 @@ fn finish(mut rows: Vec<Row>, version: &str) -> Result<Imported> {
         match (&row.class, &row.model.unroutable) {
             (Some(reason), _) | (None, Some(reason)) => *unroutable.entry(reason.clone()).or_insert(0) += 1,
             (None, None) => {
-                row.notes.iter().for_each(|&note| *notes.entry(note.to_owned()).or_insert(0) += 1)
+                row.notes.iter().for_each(|&note| *notes.entry(note.to_owned()).or_insert(0) += 1);
             }
         }
     }

@@ -35,6 +35,7 @@ pub fn plot(evaluation: &Evaluation) -> Result<String> {
     Ok(svg)
 }
 
+#[allow(clippy::too_many_lines, reason = "one figure, drawn from back to front")]
 fn draw(evaluation: &Evaluation, svg: &mut String) -> std::result::Result<(), Box<dyn std::error::Error>> {
     let root = SVGBackend::with_string(svg, SIZE).into_drawing_area();
     root.fill(&RGBColor(255, 255, 255))?;

@@ -69,6 +69,7 @@ impl Master {
     }
 
     /// The sum of shortfalls in the current mix.
+    #[cfg(test)]
     pub fn shortfall(&self) -> f64 {
         let short = |&(&k, _): &(&usize, &f64)| k < 2 * (self.rows - 1) && k.is_multiple_of(2);
         self.basis.iter().zip(&self.values).filter(short).map(|(_, v)| v).sum()

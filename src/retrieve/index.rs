@@ -469,9 +469,9 @@ fn level(outcomes: &[Outcome]) -> f64 {
             break;
         }
         if value > 0.0 {
-            low = shift
+            low = shift;
         } else {
-            high = shift
+            high = shift;
         }
         let newton = shift - value / slope;
         shift = if newton > low && newton < high { newton } else { f64::midpoint(low, high) };
