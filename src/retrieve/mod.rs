@@ -35,6 +35,7 @@
 //! crossover that `benches/retrieve.rs` measures. Both compare the same quantized vectors, so a
 //! record's distance does not depend on the backend or the host.
 
+mod dot;
 mod exact;
 mod hnsw;
 mod index;

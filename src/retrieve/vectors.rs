@@ -5,10 +5,8 @@
 //! the quantized vectors, by an exact integer product and the two inverse lengths, so every host
 //! computes the same distance to the last bit.
 
+use super::dot::{LANES, dot};
 use crate::error::{Error, Result};
-
-/// Components a row is padded to a multiple of, with zeros: what one SIMD load takes.
-const LANES: usize = 16;
 
 /// The most dimensions a vector can have; keeps every integer product within an `i32`.
 const MAX_DIMENSIONS: usize = 1 << 16;
@@ -180,24 +178,6 @@ fn inverse_length(components: &[i8]) -> f32 {
         0 => 0.0,
         square => 1.0 / (square as f32).sqrt(),
     }
-}
-
-/// The product of two padded rows.
-///
-/// Eight sums over fixed chunks are the shape that LLVM turns into widening multiply-adds both on
-/// x86-64 and with wasm's simd128; a plain zip over the rows took 1.5 times as long on both. It needs
-/// opt-level 3: in wasm at `z` or 2 this loop stayed scalar and took 4.6 times as long.
-fn dot(a: &[i8], b: &[i8]) -> i32 {
-    let (a, _) = a.as_chunks::<LANES>();
-    let (b, _) = b.as_chunks::<LANES>();
-    let mut sums = [0i32; LANES / 2];
-    for (a, b) in a.iter().zip(b) {
-        for i in 0..LANES / 2 {
-            let (j, wide) = (i + LANES / 2, i32::from);
-            sums[i] += wide(a[i]) * wide(b[i]) + wide(a[j]) * wide(b[j]);
-        }
-    }
-    sums.iter().sum()
 }
 
 #[cfg(test)]
