@@ -3,11 +3,13 @@
  * onnxruntime-web, single-threaded, in the same run. The peer's ONNX file is made by
  * `python models/train/minilm_onnx.py models/train/out/minilm.onnx`.
  */
+import { execFileSync } from "node:child_process";
 import { existsSync, readFileSync } from "node:fs";
 import { fileURLToPath } from "node:url";
 import * as ort from "onnxruntime-web";
 import { Router } from "pennyroute";
 
+const root = fileURLToPath(new URL("..", import.meta.url));
 const PEER = fileURLToPath(new URL("../models/train/out/minilm.onnx", import.meta.url));
 const LENGTHS = [16, 64, 256];
 const ROUNDS = 30;
@@ -32,6 +34,19 @@ if (!existsSync(PEER)) {
 ort.env.wasm.numThreads = 1;
 const peer = await ort.InferenceSession.create(readFileSync(PEER));
 const router = await Router.load();
+
+// A fresh process each: import, load, first decision.
+const COLD = `const start = performance.now();
+const { Router } = await import("pennyroute");
+const router = await Router.load();
+const loaded = performance.now() - start;
+router.route("Hi");
+console.log(JSON.stringify([loaded, performance.now() - start]));`;
+const cold = Array.from({ length: 7 }, () =>
+  JSON.parse(execFileSync(process.execPath, ["--input-type=module", "-e", COLD], { cwd: root })));
+const load_ms = median(cold.map(([loaded]) => loaded));
+const first_decision_ms = median(cold.map(([, decided]) => decided));
+
 const rows = [];
 for (const tokens of LENGTHS) {
   const request = { prompt: prompt(tokens), at: "2026-11-20T12:00:00Z" };
@@ -47,4 +62,5 @@ for (const tokens of LENGTHS) {
   rows.push({ ...row, ratio: row.minilm_ms / row.route_ms });
 }
 console.table(rows.map((row) => Object.fromEntries(Object.entries(row).map(([k, v]) => [k, Number(v.toPrecision(4))]))));
-console.log(JSON.stringify({ bench: "predict", host: "node", rows }));
+console.log(`cold start: loaded after ${load_ms.toFixed(0)} ms, first decision after ${first_decision_ms.toFixed(0)} ms`);
+console.log(JSON.stringify({ bench: "predict", host: "node", load_ms, first_decision_ms, rows }));
