@@ -1,13 +1,12 @@
 /**
  * One `route()` in wasm beside embedding the same number of tokens with all-MiniLM-L6-v2 in
  * onnxruntime-web, single-threaded, in the same run. The peer's ONNX file is made by
- * `python models/train/minilm_onnx.py models/train/out/minilm.onnx`.
+ * `python models/train/minilm_onnx.py models/train/out/minilm.onnx` (with `models/train/requirements.txt`).
  */
 import { execFileSync } from "node:child_process";
 import { existsSync, readFileSync } from "node:fs";
 import { fileURLToPath } from "node:url";
 import * as ort from "onnxruntime-web";
-import { Router } from "pennyroute";
 
 const root = fileURLToPath(new URL("..", import.meta.url));
 const PEER = fileURLToPath(new URL("../models/train/out/minilm.onnx", import.meta.url));
@@ -31,6 +30,11 @@ if (!existsSync(PEER)) {
   console.error("The peer is missing. Make it first: python models/train/minilm_onnx.py models/train/out/minilm.onnx");
   process.exit(2);
 }
+if (!existsSync(new URL("../dist/node.js", import.meta.url))) {
+  console.error("The package is not built yet: npm run build");
+  process.exit(2);
+}
+const { Router } = await import("pennyroute");
 ort.env.wasm.numThreads = 1;
 const peer = await ort.InferenceSession.create(readFileSync(PEER));
 const router = await Router.load();

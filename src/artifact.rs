@@ -214,6 +214,9 @@ impl Artifacts {
             files.insert(entry.path.as_str(), content);
             rest = after;
         }
+        if !rest.is_empty() {
+            return Err(broken("has bytes after its last file"));
+        }
         Artifacts::open(manifest, |path| files.get(path).map(|content| content.to_vec()))
     }
 }
@@ -252,17 +255,18 @@ pub(crate) fn checksum(bytes: &[u8]) -> String {
 impl Parameters {
     fn validate(&self) -> Result<()> {
         let (k, l) = (self.skills, self.lengths);
+        let (abilities, lengths_of) = (k.saturating_add(1), l.saturating_add(1));
         let mut lengths = vec![
             ("skills_mean", self.skills_mean.len(), k),
-            ("ability_prior.mean", self.ability_prior.mean.len(), k + 1),
-            ("ability_prior.sd", self.ability_prior.sd.len(), k + 1),
-            ("length_prior.mean", self.length_prior.mean.len(), l + 1),
-            ("length_prior.sd", self.length_prior.sd.len(), l + 1),
+            ("ability_prior.mean", self.ability_prior.mean.len(), abilities),
+            ("ability_prior.sd", self.ability_prior.sd.len(), abilities),
+            ("length_prior.mean", self.length_prior.mean.len(), lengths_of),
+            ("length_prior.sd", self.length_prior.sd.len(), lengths_of),
         ];
         for model in self.abilities.values() {
-            lengths.push(("abilities.*.ability.mean", model.ability.mean.len(), k + 1));
-            lengths.push(("abilities.*.ability.sd", model.ability.sd.len(), k + 1));
-            lengths.push(("abilities.*.length.mean", model.length.mean.len(), l + 1));
+            lengths.push(("abilities.*.ability.mean", model.ability.mean.len(), abilities));
+            lengths.push(("abilities.*.ability.sd", model.ability.sd.len(), abilities));
+            lengths.push(("abilities.*.length.mean", model.length.mean.len(), lengths_of));
         }
         for (name, found, expected) in lengths {
             if found != expected {
@@ -298,6 +302,9 @@ impl Reference {
         }
         let fits =
             |q: &ReferenceQuery| q.skills.len() == parameters.skills && q.length.len() == parameters.lengths;
+        for (i, query) in self.queries.iter().enumerate() {
+            finite_non_negative(format!("reference.queries[{i}].input_tokens"), query.input_tokens)?;
+        }
         match self.queries.iter().position(|q| !fits(q)) {
             Some(i) => Err(Error::artifact(
                 "reference",

@@ -46,7 +46,9 @@ pub use error::{Error, Result};
 pub use estimate::{Estimate, Estimates, Interval};
 pub use money::{Change, Day, Hours, Moment, PriceList, Prices, Rates, Tier, TimeOfDay};
 pub use predict::{Description, Predictor};
-pub use query::{Content, Message, Needs, Part, Query, TextCounts, replace_lone_surrogates};
+pub use query::{
+    CalledFunction, Content, Message, Needs, Part, Query, TextCounts, ToolCall, replace_lone_surrogates,
+};
 pub use router::{
     Alternative, Baseline, Code, Constant, DEFAULT_RELATIVE_QUALITY, Decision, Excluded, Exclusion,
     ResponseFormat, RouteRequest, Router, Target, ToolDefinition, Versions,

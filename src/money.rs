@@ -7,6 +7,9 @@ use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Result, finite_non_negative};
 
+/// No model costs a dollar a token: a higher rate is a mistake of units.
+const MAX_RATE: f64 = 1e6;
+
 /// A point in time to the minute, given by the caller: the core reads no clock.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Moment {
@@ -196,10 +199,21 @@ impl PriceList {
     /// Refuses a NaN, infinite or negative rate, naming its place below `place`.
     pub(crate) fn validate(&self, place: &str) -> Result<()> {
         for (at, rates) in self.all(place) {
-            finite_non_negative(format!("{at}.input"), rates.input)?;
-            finite_non_negative(format!("{at}.output"), rates.output)?;
-            if let Some(cached) = rates.cache_read {
-                finite_non_negative(format!("{at}.cache_read"), cached)?;
+            let listed = [
+                ("input", Some(rates.input)),
+                ("output", Some(rates.output)),
+                ("cache_read", rates.cache_read),
+            ];
+            for (name, rate) in listed {
+                let Some(rate) = rate else { continue };
+                finite_non_negative(format!("{at}.{name}"), rate)?;
+                if rate > MAX_RATE {
+                    return Err(Error::Number {
+                        place: format!("{at}.{name}"),
+                        value: rate.to_string(),
+                        expected: "at most 1,000,000 USD per million tokens",
+                    });
+                }
             }
         }
         Ok(())
@@ -230,8 +244,9 @@ impl Prices<'_> {
 impl Rates {
     /// USD of a call: `cached` of its `input` tokens are read from the provider's cache.
     pub fn cost(&self, input: f64, cached: f64, output: f64) -> f64 {
-        let cached = cached.clamp(0.0, input);
-        let cached_rate = self.cache_read.unwrap_or(self.input);
+        let cached = cached.min(input).max(0.0);
+        // A discount to zero is a price that nobody knows, and no discount is the safe reading.
+        let cached_rate = self.cache_read.filter(|&rate| rate > 0.0).unwrap_or(self.input);
         ((input - cached) * self.input + cached * cached_rate + output * self.output) / 1e6
     }
 }

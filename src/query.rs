@@ -6,7 +6,8 @@
 //! than [`SHORT_TURN`] characters ("yes please", "and in French?"), the turns before it, newest
 //! first and the assistant's included, are put in front of it until there are [`CONTEXT`]
 //! characters or no more turns. Text parts of multi-part content are joined by line breaks. The
-//! system prompt, earlier turns and tool definitions always count as input tokens.
+//! system prompt, earlier turns, tool calls and tool definitions always count as input tokens. A
+//! conversation without any user turn is routed on an empty text.
 
 use serde::de::{self, Deserializer, SeqAccess, Visitor};
 use serde::{Deserialize, Serialize};
@@ -87,6 +88,10 @@ impl Query {
             if !routed.contains(&i) {
                 query.rest.add(&texts[i]);
             }
+            for function in message.tool_calls.iter().flatten().filter_map(|call| call.function.as_ref()) {
+                query.rest.add(&function.name);
+                query.rest.add(&function.arguments);
+            }
             if let Content::Parts(parts) = &message.content {
                 for part in parts {
                     match part.kind.as_str() {
@@ -117,6 +122,28 @@ pub struct Message {
     /// What it says.
     #[serde(default)]
     pub content: Content,
+    /// The tools it calls; they count as input tokens.
+    #[serde(default)]
+    pub tool_calls: Option<Vec<ToolCall>>,
+}
+
+/// A call of a tool in a conversation.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+pub struct ToolCall {
+    /// What is called; absent for kinds of tools that routing does not know.
+    #[serde(default)]
+    pub function: Option<CalledFunction>,
+}
+
+/// The function of a [`ToolCall`].
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+pub struct CalledFunction {
+    /// Its name.
+    #[serde(default)]
+    pub name: String,
+    /// Its arguments, as JSON text.
+    #[serde(default)]
+    pub arguments: String,
 }
 
 impl Message {
@@ -330,6 +357,16 @@ mod tests {
         ));
         assert_eq!(query.text, "What is on\nthese pictures?");
         assert_eq!((query.images, query.needs.image, query.needs.audio), (1, true, false));
+    }
+
+    #[test]
+    fn tool_calls_count_as_input() {
+        let query = Query::from_messages(&messages(
+            r#"[{"role":"user","content":"What is the weather in Paris, and should I take a coat?"},
+                {"role":"assistant","content":null,"tool_calls":[{"id":"1","type":"function",
+                 "function":{"name":"weather","arguments":"{\"city\":\"Paris\"}"}},{"type":"custom"}]}]"#,
+        ));
+        assert_eq!(query.rest.words, 3);
     }
 
     #[test]

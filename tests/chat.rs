@@ -19,6 +19,28 @@ fn mean(values: impl Iterator<Item = f64>) -> f64 {
     values.iter().sum::<f64>() / values.len() as f64
 }
 
+/// Letters and digits alone, in lower case: what makes two prompts the same.
+fn folded(text: &str) -> String {
+    text.chars().filter(|c| c.is_alphanumeric()).flat_map(char::to_lowercase).collect()
+}
+
+#[test]
+fn no_prompt_was_trained_on() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let texts = |path: &str| -> Vec<String> {
+        let file = std::fs::read_to_string(root.join(path)).unwrap();
+        let text = |line: &str| {
+            let row: serde_json::Value = serde_json::from_str(line).unwrap();
+            folded(row["text"].as_str().unwrap())
+        };
+        file.lines().map(text).collect()
+    };
+    let trained = texts("models/train/chat_anchors.jsonl");
+    for prompt in texts("tests/fixtures/chat.jsonl") {
+        assert!(!trained.contains(&prompt), "{prompt} is among the weakly labelled prompts");
+    }
+}
+
 #[test]
 fn picks_are_sensible() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
@@ -56,6 +78,12 @@ fn picks_are_sensible() {
     let (weak, able) = (mean(of("cheap").map(strength)), mean(of("strong").map(strength)));
     println!("mean strength of the pick: cheap {weak:.3}, strong {able:.3}");
     assert!(able > weak);
+
+    for expect in ["cheap", "any", "strong"] {
+        let mut picks = std::collections::BTreeMap::new();
+        of(expect).for_each(|d| *picks.entry(d.model.as_deref().unwrap()).or_insert(0) += 1);
+        println!("{expect}: {picks:?}");
+    }
 
     let flagged = |keep: &dyn Fn(&Prompt) -> bool| {
         mean(decisions.iter().filter(|(p, _)| keep(p)).map(|(_, d)| f64::from(u8::from(!d.in_distribution))))

@@ -9,13 +9,43 @@ use std::path::Path;
 use pennyroute::{Artifacts, Moment, RouteRequest, Router, replace_lone_surrogates};
 use serde_json::{Map, Value, json};
 
+fn shipped() -> Router {
+    let models = Path::new(env!("CARGO_MANIFEST_DIR")).join("models");
+    let manifest = fs::read(models.join("manifest.json")).unwrap();
+    let artifacts = Artifacts::open(&manifest, |path| fs::read(models.join(path)).ok()).unwrap();
+    Router::new(artifacts, None).unwrap()
+}
+
+#[test]
+fn swapping_the_abilities_of_two_models_changes_decisions() {
+    let mut router = shipped();
+    let now = Moment::parse("2026-11-20T12:00:00Z").unwrap();
+    let decide =
+        |router: &Router| router.route(&RouteRequest::prompt("Which gas do plants take in?"), now).unwrap();
+    let before = decide(&router);
+    let mut catalog = router.catalog().clone();
+    let chosen = before.model.clone().unwrap();
+    let weakest = before.alternatives.iter().min_by(|a, b| a.quality.total_cmp(&b.quality)).unwrap();
+    let (a, b) = (catalog.position(&chosen).unwrap(), catalog.position(&weakest.model).unwrap());
+    let (first, second) = (catalog.models[a].ability.clone(), catalog.models[b].ability.clone());
+    (catalog.models[a].ability, catalog.models[b].ability) = (second, first);
+    router.set_catalog(catalog).unwrap();
+    assert_ne!(decide(&router).quality, before.quality);
+    assert_ne!(decide(&router).model.unwrap(), chosen);
+}
+
+#[test]
+fn without_the_onnx_file_nothing_loads() {
+    let models = Path::new(env!("CARGO_MANIFEST_DIR")).join("models");
+    let manifest = fs::read(models.join("manifest.json")).unwrap();
+    let read = |path: &str| if path.ends_with(".onnx") { None } else { fs::read(models.join(path)).ok() };
+    assert_eq!(Artifacts::open(&manifest, read).unwrap_err().code(), "bad_artifact");
+}
+
 #[test]
 fn every_host_request_is_decided() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
-    let models = root.join("models");
-    let manifest = fs::read(models.join("manifest.json")).unwrap();
-    let artifacts = Artifacts::open(&manifest, |path| fs::read(models.join(path)).ok()).unwrap();
-    let router = Router::new(artifacts, None).unwrap();
+    let router = shipped();
     let now = Moment::parse("2026-11-20T12:00:00Z").unwrap();
 
     let mut decisions = Map::new();

@@ -20,6 +20,9 @@ use crate::money::{Day, PriceList};
 /// The newest catalog format this version reads.
 pub const CATALOG_FORMAT: u32 = 1;
 
+/// No ability is larger: logits beyond 30 are certainties already.
+const MAX_LOGIT: f64 = 1e3;
+
 /// A versioned list of models.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Catalog {
@@ -203,6 +206,13 @@ impl Model {
                     // A standard deviation may not be negative; a mean may.
                     let magnitude = if name == "sd" { value } else { value.abs() };
                     finite_non_negative(format!("{place}.ability.{name}[{k}]"), magnitude)?;
+                    if magnitude > MAX_LOGIT {
+                        return Err(Error::Number {
+                            place: format!("{place}.ability.{name}[{k}]"),
+                            value: value.to_string(),
+                            expected: "at most 1,000 in magnitude",
+                        });
+                    }
                 }
             }
             if ability.mean.len() != ability.sd.len() {

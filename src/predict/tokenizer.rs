@@ -20,6 +20,8 @@ pub(super) struct Tokenizer {
     starts: HashMap<Box<str>, i64>,
     /// Pieces that continue one, without their `##`.
     continuations: HashMap<Box<str>, i64>,
+    /// Bytes of the longest piece: no match is longer.
+    longest: usize,
     unknown: i64,
     max_tokens: usize,
 }
@@ -36,7 +38,8 @@ impl Tokenizer {
             };
         }
         let unknown = *starts.get("[UNK]").ok_or_else(|| Error::artifact("vocab", "has no [UNK]"))?;
-        Ok(Tokenizer { starts, continuations, unknown, max_tokens })
+        let longest = vocab.lines().map(str::len).max().unwrap_or_default();
+        Ok(Tokenizer { starts, continuations, longest, unknown, max_tokens })
     }
 
     /// The ids of `text`, at least one: of a text with more than `max_tokens` the first and the
@@ -94,7 +97,11 @@ impl Tokenizer {
             rest = "";
         }
         while !rest.is_empty() {
-            let ends = rest.char_indices().rev().map(|(at, c)| at + c.len_utf8());
+            let mut reach = rest.len().min(self.longest);
+            while !rest.is_char_boundary(reach) {
+                reach -= 1;
+            }
+            let ends = rest[..reach].char_indices().rev().map(|(at, c)| at + c.len_utf8());
             let found = ends.into_iter().find_map(|end| pieces.get(&rest[..end]).map(|&id| (end, id)));
             let Some((end, id)) = found else {
                 // A word with any unknown part is unknown as a whole.

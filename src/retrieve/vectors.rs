@@ -3,7 +3,7 @@
 //! A vector is stored as `round(127 · x / max|x|)`: each has a scale of its own, which need not be
 //! kept, since the cosine of two vectors does not depend on their lengths. The cosine is taken of
 //! the quantized vectors, by an exact integer product and the two inverse lengths, so every host
-//! computes the same distance to the last bit.
+//! computes the same distance to the last bit for the same embedding.
 
 use super::dot::{LANES, dot};
 use crate::error::{Error, Result};

@@ -10,20 +10,24 @@ use super::request::Policy;
 /// What excludes a model whatever the query: it is not sold, not allowed, or nothing is known of it.
 pub(super) fn standing(model: &Model, policy: &Policy) -> Result<(), Exclusion> {
     let retired = model.deprecation_date.is_some_and(|day| day.reached(policy.at));
-    let priced = model.cost.as_ref().is_some_and(|cost| model.free || !cost.has_zero());
     if retired {
         Err(Exclusion::Retired)
-    } else if !policy.permits(&model.qualified()) {
+    } else if !policy.permits(model) {
         Err(Exclusion::NotAllowed)
     } else if policy.private && !model.private {
         Err(Exclusion::NotPrivate)
-    } else if !priced {
+    } else if !priced(model) {
         Err(Exclusion::PriceUnknown)
     } else if model.ability.is_none() {
         Err(Exclusion::AbilityUnknown)
     } else {
         Ok(())
     }
+}
+
+/// Whether the price is known: one of zero is not, unless the owner declares it.
+pub(super) fn priced(model: &Model) -> bool {
+    model.cost.as_ref().is_some_and(|cost| model.free || !cost.has_zero())
 }
 
 /// What excludes a model for this query.
@@ -43,7 +47,8 @@ pub(super) fn capability(model: &Model, query: &Query, input_tokens: f64) -> Res
             _ => {}
         }
     }
-    let asked = query.max_output_tokens.unwrap_or(0);
+    // At least one token of answer has to fit.
+    let asked = query.max_output_tokens.unwrap_or(1).max(1);
     match model.limit.context {
         None => return Err(Exclusion::UnknownCapability),
         Some(context) if input_tokens + asked as f64 > context as f64 => {

@@ -63,6 +63,7 @@ impl Router {
         let prior = &predictor.parameters().length_prior;
         let default_length =
             Length { mean: prior.mean.clone(), residual_sd: prior.residual_sd, source: Source::Prior };
+        catalog.validate()?;
         fits(&catalog, &predictor)?;
         let versions = Versions {
             policy: POLICY.into(),
@@ -138,14 +139,22 @@ impl Router {
         let query = request.query()?;
         let view = self.view(&query)?;
         let models = &self.catalog.models;
-        if let Some(pinned) = policy.pinned.as_deref().filter(|id| self.catalog.position(id).is_none()) {
-            return Err(Error::request("model", format!("the catalog has no model `{pinned}`")));
+        if let Some(pinned) = &policy.pinned {
+            match self.catalog.position(pinned).map(|m| &models[m].unroutable) {
+                None => return Err(Error::request("model", format!("the catalog has no model `{pinned}`"))),
+                Some(Some(why)) => {
+                    return Err(Error::request("model", format!("`{pinned}` cannot be routed to: {why}")));
+                }
+                Some(None) => {}
+            }
         }
 
         let mut excluded = Vec::new();
         let mut eligible = Vec::new();
         for (m, model) in models.iter().enumerate().filter(|(_, model)| model.unroutable.is_none()) {
-            match gates::standing(model, &policy) {
+            let gate = gates::standing(model, &policy)
+                .and_then(|()| gates::capability(model, &query, view.input_tokens));
+            match gate {
                 Ok(()) => eligible.push(m),
                 Err(code) => excluded.push(Excluded { model: model.id.clone(), code }),
             }
@@ -161,7 +170,6 @@ impl Router {
             }
             let unpinned = policy.pinned.as_ref().is_some_and(|id| *id != model.id);
             let gate = if unpinned { Err(Exclusion::NotAllowed) } else { Ok(()) }
-                .and_then(|()| gates::capability(model, &query, view.input_tokens))
                 .and_then(|()| gates::availability(model, &estimate, &policy));
             match gate {
                 Ok(()) => candidates.push(estimate),
@@ -176,10 +184,11 @@ impl Router {
         let policy = request.policy(now)?;
         let query = request.query()?;
         let view = self.view(&query)?;
-        let estimates =
-            self.eligible(&policy).into_iter().map(|m| self.estimate_model(m, &query, &view, &policy));
+        let known =
+            |model: &Model| model.unroutable.is_none() && gates::priced(model) && model.ability.is_some();
+        let models = self.catalog.models.iter().enumerate().filter(|(_, model)| known(model));
         Ok(Estimates {
-            models: estimates.collect(),
+            models: models.map(|(m, _)| self.estimate_model(m, &query, &view, &policy)).collect(),
             input_tokens: view.input_tokens,
             in_distribution: view.in_distribution(),
         })
@@ -271,10 +280,10 @@ impl Router {
         let code = match first {
             None => Code::NoCandidate,
             Some(_) if policy.pinned.is_some() => Code::Pinned,
-            Some(_) if candidates.len() == 1 => Code::OnlyCandidate,
             Some(first) if policy.floor.is_some_and(|floor| first.quality.estimate < floor) => {
                 Code::BelowFloor
             }
+            Some(_) if candidates.len() == 1 => Code::OnlyCandidate,
             Some(first)
                 if policy.warm.contains_key(&id(&first))
                     && self.cold_choice(policy, query, view, &candidates, lambda) != first.model =>

@@ -3,9 +3,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use serde::Deserialize;
-use serde::de::IgnoredAny;
 use wildmatch::WildMatch;
 
+use crate::catalog::Model;
 use crate::error::{Error, Result, finite_non_negative, unit_interval};
 use crate::money::Moment;
 use crate::query::{Message, Query, replace_lone_surrogates};
@@ -90,15 +90,15 @@ impl RouteRequest {
         let json = replace_lone_surrogates(json);
         let mut de = serde_json::Deserializer::from_str(&json);
         let failed = |path: String, e: &serde_json::Error| Error::request(path, e);
-        if json.trim_start().starts_with('[') {
-            let messages: Vec<Message> = serde_path_to_error::deserialize(&mut de)
-                .map_err(|e| failed(format!("messages{}", e.path()), e.inner()))?;
-            return Ok(RouteRequest { messages: Some(messages), ..RouteRequest::default() });
-        }
-        let request =
-            serde_path_to_error::deserialize(&mut de).map_err(|e| failed(e.path().to_string(), e.inner()))?;
-        IgnoredAny::deserialize(&mut de)
-            .map_or(Ok(request), |_| Err(Error::request(".", "has text after its end")))
+        let request = if json.trim_start().starts_with('[') {
+            let messages = serde_path_to_error::deserialize(&mut de);
+            let messages = messages.map_err(|e| failed(format!("messages{}", e.path()), e.inner()))?;
+            RouteRequest { messages: Some(messages), ..RouteRequest::default() }
+        } else {
+            serde_path_to_error::deserialize(&mut de).map_err(|e| failed(e.path().to_string(), e.inner()))?
+        };
+        de.end().map_err(|e| failed(".".to_owned(), &e))?;
+        Ok(request)
     }
 
     /// The query of this request.
@@ -189,9 +189,12 @@ pub(super) struct Policy {
 }
 
 impl Policy {
-    /// Whether `allow` and `deny` let a model through, by its qualified name.
-    pub(super) fn permits(&self, name: &str) -> bool {
-        let any = |globs: &[WildMatch]| globs.iter().any(|glob| glob.matches(name));
+    /// Whether `allow` and `deny` let a model through, by its id or its qualified name.
+    pub(super) fn permits(&self, model: &Model) -> bool {
+        let qualified = model.qualified();
+        let any = |globs: &[WildMatch]| {
+            globs.iter().any(|glob| glob.matches(&model.id) || glob.matches(&qualified))
+        };
         self.allow.as_deref().is_none_or(any) && !any(&self.deny)
     }
 }

@@ -11,7 +11,7 @@ import { pack } from "../../src/js/tools/pack.mjs";
 export const root = fileURLToPath(new URL("../../", import.meta.url));
 export const dist = join(root, "dist");
 
-/** Most by which a number may differ between two builds of the same arithmetic. */
+/** Most by which two builds of the same arithmetic may differ: in a quality, and in a share of a cost. */
 const TOLERANCE = 1e-4;
 
 /** The test requests by name, long texts written out. */
@@ -29,10 +29,13 @@ export function summary(decision) {
     model: decision.model,
     code: decision.code,
     fallbacks: decision.fallbacks,
-    numbers: [
+    qualities: [
       decision.quality?.estimate, decision.quality?.lo, decision.quality?.hi,
+      ...decision.alternatives.map(({ quality }) => quality),
+    ].map((number) => number ?? null),
+    costs: [
       decision.cost_usd?.estimate, decision.cost_usd?.lo, decision.cost_usd?.hi,
-      ...decision.alternatives.flatMap(({ quality, cost_usd }) => [quality, cost_usd]),
+      ...decision.alternatives.map(({ cost_usd }) => cost_usd),
     ].map((number) => number ?? null),
     excluded: decision.excluded.map(({ model, code }) => `${model}: ${code}`),
     in_distribution: decision.in_distribution,
@@ -56,15 +59,21 @@ export function assertAgrees(actual) {
   const expected = expectations();
   assert.deepEqual(Object.keys(actual).sort(), Object.keys(expected).sort());
   for (const [name, decision] of Object.entries(expected)) {
-    const { numbers, ...rest } = summary(decision);
-    const { numbers: got, ...gotRest } = actual[name];
+    const { qualities, costs, ...rest } = summary(decision);
+    const { qualities: gotQualities, costs: gotCosts, ...gotRest } = actual[name];
     assert.deepEqual(gotRest, rest, name);
-    assert.equal(got.length, numbers.length, name);
-    numbers.forEach((number, i) => {
-      const close = number === null || got[i] === null ? number === got[i] : Math.abs(number - got[i]) <= TOLERANCE;
-      assert.ok(close, `${name}: number ${i} is ${got[i]}, natively ${number}`);
-    });
+    assertClose(gotQualities, qualities, () => TOLERANCE, `${name}: quality`);
+    assertClose(gotCosts, costs, (cost) => TOLERANCE * cost, `${name}: cost`);
   }
+}
+
+/** Fails unless every number is within `tolerance(number)` of the native one; null only equals null. */
+function assertClose(got, numbers, tolerance, what) {
+  assert.equal(got.length, numbers.length, what);
+  numbers.forEach((number, i) => {
+    const close = number === null || got[i] === null ? number === got[i] : Math.abs(number - got[i]) <= tolerance(number);
+    assert.ok(close, `${what} ${i} is ${got[i]}, natively ${number}`);
+  });
 }
 
 /** The packed artifacts with a changed manifest, or changed files. */

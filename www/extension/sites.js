@@ -21,9 +21,13 @@ export async function enable(address) {
   const pattern = `${new URL(address).origin}/*`;
   if (!(await chrome.permissions.request({ permissions: ["scripting"], origins: [pattern] }))) return false;
   const common = { matches: [pattern], runAt: /** @type {const} */ ("document_start"), persistAcrossSessions: true };
+  // A site whose permission was taken back in the browser's settings may still be registered.
+  const ids = [`content ${pattern}`, `page ${pattern}`];
+  const registered = await chrome.scripting.getRegisteredContentScripts({ ids });
+  if (registered.length > 0) await chrome.scripting.unregisterContentScripts({ ids: registered.map(({ id }) => id) });
   await chrome.scripting.registerContentScripts([
-    { ...common, id: `content ${pattern}`, js: ["content.js"] },
-    { ...common, id: `page ${pattern}`, js: ["page.js"], world: "MAIN" },
+    { ...common, id: ids[0], js: ["content.js"] },
+    { ...common, id: ids[1], js: ["page.js"], world: "MAIN" },
   ]);
   return true;
 }

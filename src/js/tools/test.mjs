@@ -15,7 +15,8 @@ function watch(command, args, env = {}) {
     const child = spawn(command, args, { cwd: root, stdio: ["ignore", "pipe", "inherit"], env: { ...process.env, ...env } });
     let output = "";
     child.stdout.on("data", (chunk) => {
-      output += chunk;
+      // Some runners colour their summary where they find a terminal.
+      output += String(chunk).replace(/\x1b\[[0-9;]*m/g, "");
       process.stdout.write(chunk);
     });
     child.on("error", (error) => resolve({ status: -1, output: `${error.message}\n` }));
@@ -37,8 +38,9 @@ async function tests(command, args, pattern, env) {
   for (const { groups } of output.matchAll(pattern)) {
     for (const name of Object.keys(total)) total[name] += Number(groups[name] ?? 0);
   }
-  // A runner that failed without a failed test did not get to run them all.
-  if (status !== 0 && total.failed === before) total.failed += 1;
+  // A runner that failed without a failed test, or ended without a summary, did not get to run them all.
+  const counted = output.search(pattern) >= 0;
+  if ((status !== 0 || !counted) && total.failed === before) total.failed += 1;
 }
 
 prepareRust();
