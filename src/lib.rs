@@ -7,6 +7,23 @@
 //! (arXiv 2502.20576).
 //!
 //! The core reads no clock, no file and no network: bytes and moments come in, values go out.
+//!
+//! ```
+//! use std::path::Path;
+//! use pennyroute::{Artifacts, Moment, RouteRequest, Router};
+//!
+//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! let models = Path::new("models");
+//! let manifest = std::fs::read(models.join("manifest.json"))?;
+//! let artifacts = Artifacts::open(&manifest, |file| std::fs::read(models.join(file)).ok())?;
+//! let router = Router::new(artifacts, None)?;
+//! let now = Moment::parse("2026-11-20T12:00:00Z")?;
+//! let decision = router.route(&RouteRequest::prompt("Hi, how are you?"), now)?;
+//! println!("{:?}: {}", decision.model, decision.reason);
+//! # assert!(decision.model.is_some() && !decision.fallbacks.is_empty());
+//! # Ok(())
+//! # }
+//! ```
 
 #![cfg(feature = "router")]
 
