@@ -221,7 +221,11 @@ impl PriceList {
 
     /// Whether any rate in the list makes a call free of charge.
     pub(crate) fn has_zero(&self) -> bool {
-        self.all("").any(|(_, rates)| rates.input == 0.0 || rates.output == 0.0)
+        let tiers = self.tiers.iter().map(|t| t.rates);
+        let hours = self.hours.iter().map(|h| h.rates);
+        let changes = self.changes.iter().map(|c| c.rates);
+        let mut all = std::iter::once(self.base).chain(tiers).chain(hours).chain(changes);
+        all.any(|rates| rates.input == 0.0 || rates.output == 0.0)
     }
 }
 

@@ -191,6 +191,9 @@ pub(super) struct Policy {
 impl Policy {
     /// Whether `allow` and `deny` let a model through, by its id or its qualified name.
     pub(super) fn permits(&self, model: &Model) -> bool {
+        if self.allow.is_none() && self.deny.is_empty() {
+            return true;
+        }
         let qualified = model.qualified();
         let any = |globs: &[WildMatch]| {
             globs.iter().any(|glob| glob.matches(&model.id) || glob.matches(&qualified))
