@@ -298,7 +298,7 @@ def main() -> None:
     kept = {split: {pool: {k: v for k, v in r.items() if k != "estimates"} for pool, r in result.items()} for split, result in measured.items()}
     manifest.write(given.out, manifest.training(given.data, "python models/train/train.py --data ../shared/data --test --pennyroute target/debug/pennyroute", SEED), kept)
 
-    # The scan: at 7,000 records it takes 0.1 ms at most, and compressed the graph is nearly twice as large.
+    # The scan: at 7,000 records it takes 0.2 ms at most, and compressed the graph is nearly twice as large.
     index = ["index", "--backend", "exact", "--queries", cache / "index_queries.jsonl.gz", "--outcomes", cache / "index_outcomes.parquet",
              "--estimates", cache / "estimates.csv.gz", "--out", given.out / "index.bin"]
     if given.pennyroute:

@@ -103,7 +103,7 @@ impl Predictor {
     }
 
     /// The description that is left when only the share `familiarity` of it can be trusted: the
-    /// rest is the mean of the training queries.
+    /// rest is the mean of the training queries. What its answer's length depends on stays as it is.
     pub fn temper(&self, description: &mut Description, familiarity: f64) {
         let towards = |value: &mut f64, mean: f64| *value = mean + familiarity * (*value - mean);
         for (skill, &mean) in description.skills.iter_mut().zip(&self.parameters.skills_mean) {

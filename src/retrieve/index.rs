@@ -25,8 +25,9 @@ pub const INDEX_FORMAT: u32 = 1;
 /// The first bytes of every index.
 const MAGIC: [u8; 8] = *b"pennyidx";
 
-/// Size from which a graph is faster than the scan: `benches/retrieve.rs` found 1,900, and the
-/// graph 4 times as fast at 10,000, 14 times at 100,000 and 26 times at 300,000.
+/// Size from which a graph is faster than the scan: `benches/retrieve.rs` found 1,900 natively, and
+/// the graph 4 times as fast at 10,000 and 16 times at 100,000; `benches/retrieve-wasm.mjs` found
+/// 3,000 in wasm, where the two are within a tenth of each other in between.
 const CROSSOVER: usize = 2_000;
 
 /// Levels are kept in steps of one hundredth of a logit.
