@@ -10,24 +10,21 @@
 //! best of all plans within so many moves.
 
 use super::OPTIMALITY;
-use super::batch::{Column, Coupled};
+use super::core::{Column, Core};
+use super::rows::Row;
+use super::simplex::terms;
 
 /// Subsets are searched up to this many moves.
 const MAX_MOVES: u32 = 40;
 /// Candidate moves kept, those of least reduced cost.
 const MAX_CANDIDATES: usize = 6000;
-/// Candidates looked at before the search gives up on a proof: 10 to 30 ms.
-const WORK: u64 = 3_000_000;
 /// Times the search moves its anchor to the best plan found, when it could not finish.
-const ANCHORS: u32 = 12;
+const ANCHORS: u32 = 4;
 
-/// Prices and what they prove.
+/// Prices of a core, and the bound they prove on its objective.
 pub(super) struct Dual<'a> {
-    /// `c − (λ + ν)·p` per pair (or its mirror image), model-major.
-    pub matrix: &'a [f64],
-    /// μ per model.
-    pub price: &'a [f64],
-    /// The bound they prove on the objective.
+    /// Per row of the core, scaled as it is.
+    pub pi: &'a [f64],
     pub bound: f64,
 }
 
@@ -38,22 +35,24 @@ pub(super) struct Finished {
     pub proven: bool,
 }
 
-/// Searches around `anchor`, a transport optimum at `dual`, for a plan better than `incumbent`.
+/// Searches around `anchor`, a choice of reduced cost 0, for a plan better than `incumbent`, looking
+/// at `work` candidates at most. `step`: the least by which plans differ.
 pub(super) fn finish(
-    coupled: &Coupled,
-    limits: &[u64],
+    core: &Core,
     dual: &Dual,
     anchor: &Column,
     incumbent: Option<Column>,
+    step: f64,
+    work: u64,
 ) -> Finished {
-    let mut search = Search::new(coupled, limits, dual, anchor, incumbent);
-    let proven = search.deepen(WORK, MAX_MOVES);
+    let mut search = Search::new(core, dual, anchor, incumbent, step);
+    let proven = search.deepen(work, MAX_MOVES);
     let mut best = search.best;
     if !proven {
         for _ in 0..ANCHORS {
             let Some(from) = best.clone() else { break };
-            let mut search = Search::new(coupled, limits, dual, &from, best.clone());
-            search.deepen(WORK / 4, 4);
+            let mut search = Search::new(core, dual, &from, best.clone(), step);
+            search.deepen(work / 4, 4);
             let improved = search.best.as_ref().is_some_and(|plan| plan.a < from.a);
             best = search.best;
             if !improved {
@@ -76,8 +75,9 @@ struct Candidate {
 }
 
 struct Search<'a> {
-    coupled: &'a Coupled<'a>,
+    core: &'a Core,
     bound: f64,
+    step: f64,
     anchor: &'a Column,
     /// Sorted by (reduced cost, model, query).
     candidates: Vec<Candidate>,
@@ -106,30 +106,25 @@ struct Search<'a> {
 }
 
 impl<'a> Search<'a> {
-    fn new(
-        coupled: &'a Coupled<'a>,
-        limits: &[u64],
-        dual: &Dual,
-        anchor: &'a Column,
-        incumbent: Option<Column>,
-    ) -> Self {
-        let m = limits.len();
-        let mut room: Vec<i64> = limits.iter().map(|&l| l as i64).collect();
+    fn new(core: &'a Core, dual: &Dual, anchor: &'a Column, incumbent: Option<Column>, step: f64) -> Self {
+        let m = core.m;
+        let mut room: Vec<i64> = core.limits.iter().map(|&l| l as i64).collect();
         for &j in &anchor.x {
             room[j as usize] -= 1;
         }
         let mut search = Search {
-            coupled,
+            core,
             bound: dual.bound,
+            step,
             anchor,
             candidates: Vec::new(),
             dw: Vec::new(),
-            lists: vec![Vec::new(); 1 + m + coupled.rows.len()],
+            lists: vec![Vec::new(); 1 + m + core.rows.len()],
             truncated: false,
             over: room.iter().map(|&r| (-r).max(0)).sum(),
             room,
             a: anchor.a,
-            surplus: coupled.rows.iter().zip(&anchor.w).map(|(row, w)| w - row.need).collect(),
+            surplus: core.rows.iter().zip(&anchor.w).map(|(row, w)| w - row.need).collect(),
             chosen: Vec::new(),
             moved: vec![false; anchor.x.len()],
             excluded: Vec::new(),
@@ -139,7 +134,7 @@ impl<'a> Search<'a> {
             cut: false,
         };
         search.update_gap();
-        search.collect(dual, m);
+        search.collect(dual);
         search
     }
 
@@ -147,21 +142,23 @@ impl<'a> Search<'a> {
     /// the least step there is (less its rounding).
     fn update_gap(&mut self) {
         if let Some(best) = &self.best {
-            let matters = (0.1 * OPTIMALITY * best.a.abs()).max(self.coupled.step() * (1.0 - 1e-6));
+            let whole = best.a + self.core.fixed;
+            let matters = (0.1 * OPTIMALITY * whole.abs()).max(self.step * (1.0 - 1e-6));
             self.gap = best.a - self.bound - matters;
         }
     }
 
-    fn collect(&mut self, dual: &Dual, m: usize) {
-        let n = self.anchor.x.len();
-        for (i, &from) in self.anchor.x.iter().enumerate() {
-            let value = |j: usize| dual.matrix[j * n + i] + dual.price[j];
-            let least = (0..m).map(value).fold(f64::INFINITY, f64::min);
+    fn collect(&mut self, dual: &Dual) {
+        let (core, m) = (self.core, self.core.m);
+        let mut rho = Vec::new();
+        let at = terms(core, 1.0, dual.pi, &mut rho);
+        for (q, &from) in self.anchor.x.iter().enumerate() {
+            let least = (0..m).map(|j| at.of(core, q, j)).fold(f64::INFINITY, f64::min);
             for to in (0..m).filter(|&to| to != from as usize) {
-                let rc = value(to) - least;
+                let rc = at.of(core, q, to) - least;
                 if rc < self.gap {
-                    let da = self.coupled.objective(i, to) - self.coupled.objective(i, from as usize);
-                    self.candidates.push(Candidate { i: i as u32, from, to: to as u32, rc, da });
+                    let da = core.objective(q, to) - core.objective(q, from as usize);
+                    self.candidates.push(Candidate { i: q as u32, from, to: to as u32, rc, da });
                 }
             }
         }
@@ -171,8 +168,8 @@ impl<'a> Search<'a> {
         for (at, c) in self.candidates.iter().enumerate() {
             self.lists[0].push(at as u32);
             self.lists[1 + c.from as usize].push(at as u32);
-            for (r, row) in self.coupled.rows.iter().enumerate() {
-                let weight = |j: u32| self.coupled.weight(row, c.i as usize, j as usize);
+            for (r, row) in core.rows.iter().enumerate() {
+                let weight = |j: u32| core.weight(row, c.i as usize, j as usize);
                 let dw = weight(c.to) - weight(c.from);
                 self.dw.push(dw);
                 if dw > 0.0 {
@@ -237,7 +234,7 @@ impl<'a> Search<'a> {
         if let Some(j) = self.room.iter().position(|&room| room < 0) {
             return 1 + j;
         }
-        let short = |&(r, surplus): &(usize, &f64)| *surplus < -1e-9 * self.coupled.rows[r].need.abs();
+        let short = |&(r, surplus): &(usize, &f64)| *surplus < -1e-9 * self.core.rows[r].need.abs();
         let rows = self.surplus.iter().enumerate().filter(short);
         rows.min_by(|a, b| a.1.total_cmp(b.1)).map_or(0, |(r, _)| 1 + self.room.len() + r)
     }
@@ -272,9 +269,9 @@ impl<'a> Search<'a> {
     /// Takes the current node as incumbent if it is feasible and better, recomputed without drift.
     fn consider(&mut self) {
         // Sums that drifted by rounding are let through here and judged exactly below.
-        let near = |(surplus, row): (&f64, &super::batch::Row)| *surplus >= -1e-9 * row.need.abs();
+        let near = |(surplus, row): (&f64, &Row)| *surplus >= -1e-9 * row.need.abs();
         let better = self.best.as_ref().is_none_or(|best| self.a < best.a - 1e-13 * best.a.abs());
-        if !better || !self.surplus.iter().zip(&self.coupled.rows).all(near) {
+        if !better || !self.surplus.iter().zip(&self.core.rows).all(near) {
             return;
         }
         let mut x = self.anchor.x.clone();
@@ -282,8 +279,8 @@ impl<'a> Search<'a> {
             let c = &self.candidates[c as usize];
             x[c.i as usize] = c.to;
         }
-        let column = self.coupled.column(x);
-        if self.coupled.feasible(&column) && self.best.as_ref().is_none_or(|best| column.a < best.a) {
+        let column = Column::new(self.core, x);
+        if column.covers(self.core) && self.best.as_ref().is_none_or(|best| column.a < best.a) {
             self.best = Some(column);
             self.update_gap();
         }

@@ -53,9 +53,14 @@
 //! *Decomposition principle for linear programs* (1960).
 
 mod batch;
+mod core;
 mod finish;
-mod master;
+mod newton;
+mod polish;
 pub mod price;
+mod rows;
+mod simplex;
+mod sweep;
 mod transport;
 
 pub use price::{PricePoint, frontier, price_of_quality, price_on};
@@ -289,7 +294,7 @@ impl<'a> Problem<'a> {
 /// ```
 pub fn solve(problem: &Problem) -> Result<Plan> {
     problem.check()?;
-    let plan = batch::solve(problem);
+    let plan = batch::solve(problem, &mut batch::Workspace::default());
     if plan.status == Status::Infeasible {
         return Ok(plan);
     }

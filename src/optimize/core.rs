@@ -1,0 +1,193 @@
+//! The queries whose choice is still open.
+//!
+//! At prices near the optimum most queries are far from changing their model; their choice is fixed
+//! and moves to the right-hand sides. What is left, the core, is a small problem of the same form.
+//! Costs are scaled by a power of two (so exactly) to a mean near 1, which makes all numbers of
+//! `simplex` comparable.
+
+use super::price::Sum;
+use super::rows::{Coupled, Kind, Row, Share};
+use super::sweep::View;
+
+/// No row: the model's slots cannot run out.
+pub(super) const NO_ROW: u32 = u32::MAX;
+
+/// A small problem in the notation of `rows`, model-major: pair (q, j) stands at `j·n + q`.
+pub(super) struct Core {
+    pub n: usize,
+    pub m: usize,
+    /// Index of each query in the whole problem.
+    pub id: Vec<u32>,
+    /// Scaled; 0 where forbidden.
+    pub cost: Vec<f64>,
+    /// 0 where forbidden.
+    pub quality: Vec<f64>,
+    /// +inf where forbidden, else 0.
+    pub closed: Vec<f64>,
+    pub group: Vec<u32>,
+    /// Number of groups told apart.
+    pub groups: usize,
+    /// Coupling rows; `need` is scaled and without what the fixed queries contribute.
+    pub rows: Vec<Row>,
+    /// Slots left by the fixed queries, per model.
+    pub limits: Vec<f64>,
+    /// The row of each model's slots, after the coupling rows; [`NO_ROW`] where unlimited.
+    pub row_of: Vec<u32>,
+    /// Number of rows.
+    pub d: usize,
+    pub maximise: bool,
+    /// What costs were multiplied by.
+    pub scale: f64,
+    /// The objective of the fixed queries, scaled.
+    pub fixed: f64,
+}
+
+impl Core {
+    /// The core `id` of a problem in which query i otherwise keeps `choice[i]`.
+    pub fn new(coupled: &Coupled, view: &View, share: &Share, id: Vec<u32>, choice: &[u32]) -> Self {
+        let (n, m, whole) = (id.len(), view.m, view.n);
+        let mut cost = Vec::with_capacity(n * m);
+        let mut quality = Vec::with_capacity(n * m);
+        let mut closed = Vec::with_capacity(n * m);
+        let mut sum = (0.0, 0usize);
+        for j in 0..m {
+            let (costs, qualities) = (&view.cost[j * whole..][..whole], &view.quality[j * whole..][..whole]);
+            for &i in &id {
+                let c = costs[i as usize];
+                let open = c < f64::INFINITY;
+                cost.push(if open { c } else { 0.0 });
+                quality.push(if open { qualities[i as usize] } else { 0.0 });
+                closed.push(if open { 0.0 } else { c });
+                if open {
+                    sum = (sum.0 + c, sum.1 + 1);
+                }
+            }
+        }
+        let mean = sum.0 / sum.1.max(1) as f64;
+        let scale = if mean > 0.0 { (-mean.log2().round()).clamp(-900.0, 900.0).exp2() } else { 1.0 };
+        cost.iter_mut().for_each(|c| *c *= scale);
+        let mut row_of = vec![NO_ROW; m];
+        let mut d = coupled.rows.len();
+        for (j, row) in row_of.iter_mut().enumerate().filter(|(j, _)| coupled.limited(*j)) {
+            debug_assert!(j < m);
+            *row = d as u32;
+            d += 1;
+        }
+        let mut core = Core {
+            n,
+            m,
+            group: id.iter().map(|&i| view.group.map_or(0, |group| group[i as usize])).collect(),
+            groups: coupled.groups(),
+            id,
+            cost,
+            quality,
+            closed,
+            rows: coupled.rows.iter().zip(&share.need).map(|(row, &need)| Row { need, ..*row }).collect(),
+            limits: share.limit.clone(),
+            row_of,
+            d,
+            maximise: coupled.maximise,
+            scale,
+            fixed: 0.0,
+        };
+        for row in core.rows.iter_mut().filter(|row| row.kind == Kind::Budget) {
+            row.need *= scale;
+        }
+        core.fix(view, choice);
+        core
+    }
+
+    /// Takes what all queries outside the core use from the right-hand sides.
+    fn fix(&mut self, view: &View, choice: &[u32]) {
+        if self.n == view.n {
+            return;
+        }
+        let mut open = vec![false; view.n];
+        self.id.iter().for_each(|&i| open[i as usize] = true);
+        let mut sums = vec![Sum::default(); self.rows.len()];
+        let mut objective = Sum::default();
+        for (i, &j) in choice.iter().enumerate().filter(|(i, _)| !open[*i]) {
+            let at = j as usize * view.n + i;
+            let (c, p) = (view.cost[at] * self.scale, view.quality[at]);
+            self.limits[j as usize] -= 1.0;
+            objective.add(if self.maximise { -p } else { c });
+            for (row, sum) in self.rows.iter().zip(&mut sums) {
+                sum.add(row.weight(c, p, view.group.map_or(0, |group| group[i])));
+            }
+        }
+        self.fixed = objective.value();
+        self.rows.iter_mut().zip(&sums).for_each(|(row, sum)| row.need -= sum.value());
+    }
+
+    /// `a` of a pair.
+    pub fn objective(&self, q: usize, j: usize) -> f64 {
+        let at = j * self.n + q;
+        if self.maximise { -self.quality[at] } else { self.cost[at] }
+    }
+
+    /// `w` of a pair in one row.
+    pub fn weight(&self, row: &Row, q: usize, j: usize) -> f64 {
+        let at = j * self.n + q;
+        row.weight(self.cost[at], self.quality[at], self.group[q])
+    }
+
+    pub fn is_open(&self, q: usize, j: usize) -> bool {
+        self.closed[j * self.n + q] == 0.0
+    }
+
+    /// Prices of the whole problem (y, then μ per model) in the units and order of the core's rows.
+    pub fn scaled(&self, pi: &[f64]) -> Vec<f64> {
+        let mut to = vec![0.0; self.d];
+        self.each_price(|row, at, unit| to[row] = pi[at] * unit);
+        to
+    }
+
+    /// The inverse of [`Core::scaled`].
+    pub fn unscaled(&self, pi: &[f64]) -> Vec<f64> {
+        let mut to = vec![0.0; self.rows.len() + self.m];
+        self.each_price(|row, at, unit| to[at] = pi[row] / unit);
+        to
+    }
+
+    fn each_price(&self, mut visit: impl FnMut(usize, usize, f64)) {
+        let k = self.rows.len();
+        // Prices are objective per unit of the row; a budget's unit is scaled as costs are.
+        let objective = if self.maximise { 1.0 } else { self.scale };
+        for (r, row) in self.rows.iter().enumerate() {
+            visit(r, r, if row.kind == Kind::Budget { objective / self.scale } else { objective });
+        }
+        for (j, &row) in self.row_of.iter().enumerate().filter(|(_, row)| **row != NO_ROW) {
+            visit(row as usize, k + j, objective);
+        }
+    }
+}
+
+/// A choice for every query of a core, its objective and the sum of each coupling row.
+#[derive(Debug, Clone)]
+pub(super) struct Column {
+    pub a: f64,
+    pub w: Vec<f64>,
+    pub x: Vec<u32>,
+}
+
+impl Column {
+    /// A choice with its sums.
+    pub fn new(core: &Core, x: Vec<u32>) -> Self {
+        let choice = || x.iter().enumerate().map(|(q, &j)| (q, j as usize));
+        let a: Sum = choice().map(|(q, j)| core.objective(q, j)).collect();
+        let sum = |row: &Row| choice().map(|(q, j)| core.weight(row, q, j)).collect::<Sum>().value();
+        Column { a: a.value(), w: core.rows.iter().map(sum).collect(), x }
+    }
+
+    /// Whether the coupling rows hold.
+    pub fn covers(&self, core: &Core) -> bool {
+        core.rows.iter().zip(&self.w).all(|(row, &w)| w >= row.need)
+    }
+
+    /// Whether all rows hold.
+    pub fn feasible(&self, core: &Core) -> bool {
+        let mut room = core.limits.clone();
+        self.x.iter().for_each(|&j| room[j as usize] -= 1.0);
+        room.iter().all(|&room| room >= 0.0) && self.covers(core)
+    }
+}

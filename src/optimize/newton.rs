@@ -1,0 +1,304 @@
+//! Prices close to the optimum, fast: damped Newton steps on the dual, from small samples up.
+//!
+//! The dual `D(π) = Σ_i min_j v_ij + Σ y·W − Σ μ·L` of prices `π = (y, μ) ≥ 0` is concave and
+//! piecewise linear, but a sum over many queries is nearly smooth: its slope is what the rows lack
+//! and the models are over their limits, its curvature the density of near-ties. Of the queries whose
+//! two best models are within h of each other, half as many change model per h of price; each adds
+//! `u·uᵀ/2h`, where u is the difference of its two columns. Every level of the cascade starts at the
+//! prices of a sample an eighth its size and needs two to five steps of two passes' worth each.
+//!
+//! The result is any prices ≥ 0, near the optimum; `simplex` makes them exact.
+
+use super::core::Core;
+use super::rows::{Coupled, Row, Share};
+use super::simplex::Simplex;
+use super::sweep::{Prices, Sweep, View};
+
+/// Each level of the cascade has so many times the queries of the one below.
+const FACTOR: usize = 8;
+/// Queries taken together into a sample: a cache line of costs.
+const RUN: usize = 8;
+/// A sample is not smaller than this times the number of prices.
+const LEAST_PER_PRICE: usize = 8;
+/// Steps per level.
+const STEPS: usize = 6;
+/// Gaps looked at to find the width of a near-tie.
+const QUANTILE_SAMPLE: usize = 2048;
+
+/// The cascade's workspace.
+#[derive(Default)]
+pub(super) struct Newton {
+    pub sweep: Sweep,
+    rho: Vec<f64>,
+    slope: Vec<f64>,
+    best: Vec<f64>,
+    hessian: Vec<f64>,
+    factor: Vec<f64>,
+    step: Vec<f64>,
+    free: Vec<usize>,
+    gaps: Vec<f64>,
+    sample: Sample,
+}
+
+/// The queries of a lower level.
+#[derive(Default)]
+struct Sample {
+    cost: Vec<f64>,
+    quality: Vec<f64>,
+    group: Vec<u32>,
+}
+
+impl Newton {
+    /// Prices `(y, μ)` near the optimum for the whole problem; `exact` solves the lowest level.
+    pub fn prices(&mut self, coupled: &Coupled, view: &View, exact: &mut Simplex) -> Vec<f64> {
+        let mut pi = vec![0.0; coupled.rows.len() + view.m];
+        let least = LEAST_PER_PRICE * pi.len();
+        let mut level = 1;
+        while view.n / level / FACTOR >= least.max(1) {
+            level *= FACTOR;
+        }
+        let lowest = level;
+        while level > 1 {
+            let mut sample = std::mem::take(&mut self.sample);
+            sample.take(view, level);
+            let part = sample.view(view);
+            let share = Share::of(coupled, &part);
+            if level == lowest {
+                let all = (0..part.n as u32).collect();
+                let core = Core::new(coupled, &part, &share, all, &[]);
+                exact.start(&core, core.scaled(&pi));
+                exact.run(&core, 50 * part.n as u64);
+                pi = core.unscaled(&exact.pi);
+            } else {
+                self.climb(coupled, &part, &share, &mut pi, STEPS);
+            }
+            self.sample = sample;
+            level /= FACTOR;
+        }
+        if lowest > 1 {
+            self.climb(coupled, view, &Share::of(coupled, view), &mut pi, STEPS);
+        }
+        pi
+    }
+
+    /// Newton steps on one level until what is left to move is noise.
+    fn climb(&mut self, coupled: &Coupled, view: &View, share: &Share, pi: &mut [f64], steps: usize) {
+        let (k, d) = (share.need.len(), pi.len());
+        let noise = 0.3 * (view.n as f64).sqrt();
+        let mut highest = f64::NEG_INFINITY;
+        self.best.clear();
+        self.best.extend_from_slice(pi);
+        for _ in 0..steps {
+            normalise(coupled, &mut pi[k..]);
+            let value = self.evaluate(coupled, view, share, pi);
+            if value < highest {
+                // Too far: halfway back.
+                pi.iter_mut().zip(&self.best).for_each(|(pi, best)| *pi = 0.5 * (*pi + best));
+                continue;
+            }
+            highest = value;
+            self.best.copy_from_slice(pi);
+            let width = self.width(view, share, pi);
+            self.curvature(coupled, view, pi, width);
+            // What is left to move, in queries.
+            let unit = |q: usize| if q < k { self.hessian[q * d + q].sqrt() / self.hessian_scale(k, d).sqrt() } else { 1.0 };
+            let left = (0..d).filter(|&q| pi[q] > 0.0 || self.slope[q] > 0.0).map(|q| (self.slope[q] / unit(q).max(1e-300)).abs());
+            let left=left.fold(0.0, f64::max);
+            if left <= noise {
+                break;
+            }
+            self.solve(coupled, k, pi, width);
+            pi.iter_mut().zip(&self.step).for_each(|(pi, step)| *pi = (*pi + step).max(0.0));
+        }
+        pi.copy_from_slice(&self.best);
+    }
+
+    /// Largest curvature among the prices of slots: one unit's worth.
+    fn hessian_scale(&self, k: usize, d: usize) -> f64 {
+        (k..d).map(|q| self.hessian[q * d + q]).fold(f64::MIN_POSITIVE, f64::max)
+    }
+
+    /// D, its slope, and the gaps.
+    fn evaluate(&mut self, coupled: &Coupled, view: &View, share: &Share, pi: &[f64]) -> f64 {
+        let (y, mu) = pi.split_at(share.need.len());
+        let kappa = coupled.weights(1.0, y, &mut self.rho);
+        self.sweep.run(view, &Prices { kappa, rho: &self.rho, mu }, &coupled.rows);
+        let mut value = self.sweep.value;
+        self.slope.clear();
+        for ((need, sum), y) in share.need.iter().zip(&self.sweep.sums).zip(y) {
+            self.slope.push(need - sum);
+            value += y * need;
+        }
+        for ((limit, load), mu) in share.limit.iter().zip(&self.sweep.load).zip(mu) {
+            self.slope.push(load - limit);
+            value -= mu * limit;
+        }
+        value
+    }
+
+    /// The gap below which a query counts as a near-tie: wide enough for what must still move.
+    fn width(&mut self, view: &View, share: &Share, pi: &[f64]) -> f64 {
+        let k = share.need.len();
+        let over = self.slope[k..].iter().zip(&pi[k..]).filter(|(s, mu)| **s > 0.0 || **mu > 0.0);
+        let units = over.map(|(s, _)| s.abs()).sum::<f64>();
+        let lack = self.slope[..k].iter().zip(&pi[..k]).filter(|(s, y)| **s > 0.0 || **y > 0.0);
+        let wanted = units + 4.0 * lack.map(|(s, _)| s.abs()).sum::<f64>().min(view.n as f64) + 4.0 * pi.len() as f64;
+        let stride = view.n.div_ceil(QUANTILE_SAMPLE).max(1);
+        self.gaps.clear();
+        self.gaps.extend(self.sweep.gap.iter().step_by(stride).filter(|gap| gap.is_finite()));
+        if self.gaps.is_empty() {
+            return 1.0;
+        }
+        let at = (wanted / view.n as f64 * self.gaps.len() as f64) as usize;
+        let at = at.min(self.gaps.len() - 1);
+        let (_, width, _) = self.gaps.select_nth_unstable_by(at, f64::total_cmp);
+        width.max(f64::MIN_POSITIVE)
+    }
+
+    /// The Hessian of −D, without the factor 1/2h.
+    fn curvature(&mut self, coupled: &Coupled, view: &View, pi: &[f64], width: f64) {
+        let (k, d) = (coupled.rows.len(), pi.len());
+        let prices = Prices { kappa: coupled.weights(1.0, &pi[..k], &mut self.rho), rho: &self.rho, mu: &pi[k..] };
+        self.hessian.clear();
+        self.hessian.resize(d * d, 0.0);
+        let mut u = vec![0.0; k];
+        for i in 0..view.n {
+            if self.sweep.gap[i] > width {
+                continue;
+            }
+            let first = self.sweep.first[i] as usize;
+            let (mut other, mut least) = (first, f64::INFINITY);
+            for j in (0..view.m).filter(|&j| j != first) {
+                let value = prices.value(view, i, j);
+                if value < least {
+                    (other, least) = (j, value);
+                }
+            }
+            if other == first {
+                continue;
+            }
+            let group = view.group.map_or(0, |group| group[i]);
+            let weight = |row: &Row, j: usize| row.weight(view.cost[j * view.n + i], view.quality[j * view.n + i], group);
+            for (u, row) in u.iter_mut().zip(&coupled.rows) {
+                *u = weight(row, first) - weight(row, other);
+            }
+            let (from, to) = (k + first, k + other);
+            for (a, &ua) in u.iter().enumerate().filter(|(_, u)| **u != 0.0) {
+                for (b, &ub) in u.iter().enumerate() {
+                    self.hessian[a * d + b] += ua * ub;
+                }
+                self.hessian[to * d + a] += ua;
+                self.hessian[a * d + to] += ua;
+                self.hessian[from * d + a] -= ua;
+                self.hessian[a * d + from] -= ua;
+            }
+            self.hessian[to * d + to] += 1.0;
+            self.hessian[from * d + from] += 1.0;
+            self.hessian[from * d + to] -= 1.0;
+            self.hessian[to * d + from] -= 1.0;
+        }
+    }
+
+    /// The step that maximises the quadratic model over π + step ≥ 0: prices that would fall below
+    /// zero are put there and the rest solved again.
+    fn solve(&mut self, coupled: &Coupled, k: usize, pi: &[f64], width: f64) {
+        let d = pi.len();
+        let unit = self.hessian_scale(k, d);
+        self.step.clear();
+        self.step.resize(d, 0.0);
+        self.free.clear();
+        let frozen = |q: usize| q >= k && !coupled.limited(q - k);
+        self.free.extend((0..d).filter(|&q| !frozen(q) && (pi[q] > 0.0 || self.slope[q] > 0.0)));
+        for _ in 0..d {
+            let f = self.free.len();
+            self.factor.clear();
+            self.factor.resize(f * (f + 1), 0.0);
+            for (a, &qa) in self.free.iter().enumerate() {
+                for (b, &qb) in self.free.iter().enumerate() {
+                    self.factor[a * f + b] = self.hessian[qa * d + qb];
+                }
+                // Levenberg's damping, which also holds prices that no near-tie moves: a slope of one
+                // query must not ask for more than a few widths.
+                let own = self.hessian[qa * d + qa];
+                let rms = if qa < k { (own / unit).sqrt().max(1e-6) } else { 1.0 };
+                self.factor[a * f + a] += 1e-9 * own + 0.05 * self.slope[qa].abs() * rms + 1e-3 * rms * rms;
+                let fixed: f64 = (0..d).map(|q| self.hessian[qa * d + q] * self.step[q] / (2.0 * width)).sum();
+                self.factor[f * f + a] = (self.slope[qa] - fixed) * 2.0 * width;
+            }
+            let (matrix, right) = self.factor.split_at_mut(f * f);
+            cholesky(matrix, right, f);
+            let mut clipped = false;
+            let right = right.to_vec();
+            let mut at = 0;
+            let step = &mut self.step;
+            self.free.retain(|&q| {
+                let moved = right[at];
+                at += 1;
+                let below = pi[q] + moved < 0.0;
+                if below {
+                    step[q] = -pi[q];
+                    clipped = true;
+                }
+                !below
+            });
+            if !clipped {
+                self.free.iter().zip(&right).for_each(|(&q, &moved)| step[q] = moved);
+                return;
+            }
+        }
+    }
+}
+
+impl Sample {
+    /// Every `level`-th run of queries.
+    fn take(&mut self, view: &View, level: usize) {
+        let starts = || (RUN * (level / 2)..view.n).step_by(RUN * level);
+        self.cost.clear();
+        self.quality.clear();
+        self.group.clear();
+        for j in 0..view.m {
+            for start in starts() {
+                let range = j * view.n + start..j * view.n + (start + RUN).min(view.n);
+                self.cost.extend_from_slice(&view.cost[range.clone()]);
+                self.quality.extend_from_slice(&view.quality[range]);
+            }
+        }
+        if let Some(group) = view.group {
+            starts().for_each(|start| self.group.extend_from_slice(&group[start..(start + RUN).min(view.n)]));
+        }
+    }
+
+    fn view(&self, whole: &View) -> View<'_> {
+        let n = self.cost.len() / whole.m;
+        View { n, cost: &self.cost, quality: &self.quality, group: whole.group.map(|_| &self.group[..]), m: whole.m }
+    }
+}
+
+/// With slots to spare in total, the least price of a slot is 0.
+fn normalise(coupled: &Coupled, mu: &mut [f64]) {
+    let least = mu.iter().copied().fold(f64::INFINITY, f64::min);
+    if least > 0.0 && (0..mu.len()).all(|j| coupled.limited(j)) {
+        mu.iter_mut().for_each(|mu| *mu -= least);
+    }
+}
+
+/// Solves `A·x = b` in place for a symmetric positive definite A (row-major); a pivot lost to
+/// rounding leaves its unknown at 0.
+fn cholesky(a: &mut [f64], b: &mut [f64], n: usize) {
+    for c in 0..n {
+        let whole = a[c * n + c];
+        let pivot = whole - (0..c).map(|t| a[c * n + t] * a[c * n + t]).sum::<f64>();
+        let root = if pivot > 1e-12 * whole { pivot.sqrt() } else { f64::INFINITY };
+        a[c * n + c] = root;
+        for r in c + 1..n {
+            let dot: f64 = (0..c).map(|t| a[r * n + t] * a[c * n + t]).sum();
+            a[r * n + c] = (a[r * n + c] - dot) / root;
+        }
+        let dot: f64 = (0..c).map(|t| a[c * n + t] * b[t]).sum();
+        b[c] = (b[c] - dot) / root;
+    }
+    for c in (0..n).rev() {
+        let dot: f64 = (c + 1..n).map(|t| a[t * n + c] * b[t]).sum();
+        b[c] = (b[c] - dot) / a[c * n + c];
+    }
+}

@@ -1,0 +1,175 @@
+//! One pass over both matrices: what every query would choose at given prices, and by how much.
+//!
+//! The physical limit of the whole solver is this pass (it reads 16 bytes a pair), so it is written
+//! for the compiler to vectorise: blocks of queries that stay in the first cache, one model after
+//! the other, selections instead of branches, model numbers as f64 to keep all lanes of one width.
+//! Plain x86-64 has half the lanes of AVX2, so there the same code is compiled twice and chosen at
+//! run time; no fused multiply-add, so that every host gets the same bits.
+
+use super::price::Sum;
+use super::rows::Row;
+
+/// Queries per block.
+const BLOCK: usize = 256;
+
+/// Some queries of a problem, model-major: pair (i, j) stands at `j·n + i`.
+#[derive(Clone, Copy)]
+pub(super) struct View<'a> {
+    pub n: usize,
+    pub m: usize,
+    /// USD, +inf where forbidden.
+    pub cost: &'a [f64],
+    pub quality: &'a [f64],
+    /// The group of each query, if they are told apart.
+    pub group: Option<&'a [u32]>,
+}
+
+/// What stands before cost, quality (per group) and slots in `v_ij`, see `rows`.
+#[derive(Clone, Copy)]
+pub(super) struct Prices<'a> {
+    pub kappa: f64,
+    pub rho: &'a [f64],
+    pub mu: &'a [f64],
+}
+
+impl Prices<'_> {
+    /// `v_ij`; +inf or no number where forbidden.
+    pub fn value(&self, view: &View, i: usize, j: usize) -> f64 {
+        let at = j * view.n + i;
+        let rho = self.rho[view.group.map_or(0, |group| group[i] as usize)];
+        self.kappa * view.cost[at] - rho * view.quality[at] + self.mu[j]
+    }
+}
+
+/// The result of a pass; its buffers are reused from one to the next.
+#[derive(Default)]
+pub(super) struct Sweep {
+    /// The model of least `v` per query: of equals, the first.
+    pub first: Vec<u32>,
+    /// Second least `v` minus the least; +inf where there is no second.
+    pub gap: Vec<f64>,
+    /// Σ least v.
+    pub value: f64,
+    /// Queries per model.
+    pub load: Vec<f64>,
+    /// Σ w of each row.
+    pub sums: Vec<f64>,
+}
+
+#[repr(align(64))]
+struct Lanes([f64; BLOCK]);
+
+struct Block {
+    best: Lanes,
+    second: Lanes,
+    first: Lanes,
+    rho: Lanes,
+}
+
+impl Sweep {
+    /// Passes over all pairs.
+    pub fn run(&mut self, view: &View, prices: &Prices, rows: &[Row]) {
+        let View { n, m, .. } = *view;
+        self.first.resize(n, 0);
+        self.gap.resize(n, 0.0);
+        self.load.clear();
+        self.load.resize(m, 0.0);
+        self.sums.clear();
+        self.sums.resize(rows.len(), 0.0);
+        let mut sums = vec![Sum::default(); rows.len()];
+        let mut value = Sum::default();
+        let mut block = Block {
+            best: Lanes([0.0; BLOCK]),
+            second: Lanes([0.0; BLOCK]),
+            first: Lanes([0.0; BLOCK]),
+            rho: Lanes([prices.rho[0]; BLOCK]),
+        };
+        for start in (0..n).step_by(BLOCK) {
+            let len = BLOCK.min(n - start);
+            if let Some(group) = view.group {
+                for (rho, &g) in block.rho.0.iter_mut().zip(&group[start..start + len]) {
+                    *rho = prices.rho[g as usize];
+                }
+            }
+            two_least(view, prices, start, len, &mut block);
+            let first = &mut self.first[start..start + len];
+            let gap = &mut self.gap[start..start + len];
+            let mut part = 0.0;
+            for t in 0..len {
+                first[t] = block.first.0[t] as u32;
+                gap[t] = block.second.0[t] - block.best.0[t];
+                part += block.best.0[t];
+                self.load[first[t] as usize] += 1.0;
+            }
+            value.add(part);
+            for (row, sum) in rows.iter().zip(&mut sums) {
+                let mut part = 0.0;
+                for (t, &j) in first.iter().enumerate() {
+                    let at = j as usize * n + start + t;
+                    let group = view.group.map_or(0, |group| group[start + t]);
+                    part += row.weight(view.cost[at], view.quality[at], group);
+                }
+                sum.add(part);
+            }
+        }
+        self.value = value.value();
+        self.sums.iter_mut().zip(&sums).for_each(|(to, sum)| *to = sum.value());
+    }
+}
+
+/// Compiles a function twice on x86-64, plainly and for AVX2, and calls the better one that the
+/// processor has; elsewhere once.
+macro_rules! vectorised {
+    ($(#[$doc:meta])* fn $name:ident($($arg:ident: $type:ty),* $(,)?) $body:block) => {
+        $(#[$doc])*
+        fn $name($($arg: $type),*) {
+            #[inline(always)]
+            #[allow(clippy::inline_always, reason = "compiled into each caller with that caller's instructions")]
+            fn plain($($arg: $type),*) $body
+
+            #[cfg(target_arch = "x86_64")]
+            {
+                #[target_feature(enable = "avx2")]
+                fn avx2($($arg: $type),*) {
+                    plain($($arg),*);
+                }
+                if std::arch::is_x86_feature_detected!("avx2") {
+                    // SAFETY: the processor has AVX2.
+                    #[allow(unsafe_code, reason = "what is compiled for AVX2 may only be called where it is")]
+                    return unsafe { avx2($($arg),*) };
+                }
+            }
+            plain($($arg),*);
+        }
+    };
+}
+pub(super) use vectorised;
+
+vectorised! {
+    /// The two least values of each query of a block, and the model of the least.
+    fn two_least(view: &View, prices: &Prices, start: usize, len: usize, block: &mut Block) {
+        let best = &mut block.best.0[..len];
+        let second = &mut block.second.0[..len];
+        let first = &mut block.first.0[..len];
+        let rho = &block.rho.0[..len];
+        best.fill(f64::INFINITY);
+        second.fill(f64::INFINITY);
+        first.fill(0.0);
+        let kappa = prices.kappa;
+        for (j, &mu) in prices.mu.iter().enumerate() {
+            let cost = &view.cost[j * view.n + start..][..len];
+            let quality = &view.quality[j * view.n + start..][..len];
+            let model = j as f64;
+            for t in 0..len {
+                // No number (0·∞, a forbidden pair that costs nothing) loses every comparison, as ∞ does.
+                let v = kappa * cost[t] - rho[t] * quality[t] + mu;
+                let (b, s) = (best[t], second[t]);
+                let better = v < b;
+                let rest = if better { b } else { v };
+                second[t] = if rest < s { rest } else { s };
+                first[t] = if better { model } else { first[t] };
+                best[t] = if better { v } else { b };
+            }
+        }
+    }
+}
