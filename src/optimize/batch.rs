@@ -155,6 +155,7 @@ fn optimise(problem: &Problem, maximise: bool, workspace: &mut Workspace) -> Pla
     let Relaxed { core, pi, mut choice, bound, prices } = relaxed;
     let scale = if maximise { 1.0 } else { core.scale };
     let dual = Dual { pi: &pi, bound: bound * scale - core.fixed };
+    let root = workspace.simplex.clone();
     let anchor = Column::new(&core, workspace.simplex.whole(&core));
     let mut incumbent = Some(anchor.clone()).filter(|anchor| anchor.feasible(&core));
     if let Some(plan) = &mut incumbent {
@@ -165,7 +166,15 @@ fn optimise(problem: &Problem, maximise: bool, workspace: &mut Workspace) -> Pla
     if finished.best.as_ref().is_none_or(|plan| gap_of(plan) > OPTIMALITY) {
         let all = core.n == view.n;
         let work = if all { PROOF } else { POLISH };
-        if all || finished.best.is_none() {
+        if all {
+            finished = finish(&core, &dual, &anchor, finished.best, coupled.step(), std::env::var("D").map_or(300_000,|x|x.parse().unwrap()));
+            let mut w=if finished.proven {0} else {std::env::var("W").map_or(200_000,|x|x.parse().unwrap())};
+            let w0=w;
+            if w>0 {
+            let f=super::branch::branch(&core,&root,dual.bound,finished.best,coupled.step(),&mut w);
+            finished=Finished{best:f.best,proven:f.proven};
+            if std::env::var("V").is_ok() {eprintln!("branch steps {} proven {}", w0-w, f.proven);}}
+        } else if finished.best.is_none() {
         finished = finish(&core, &dual, &anchor, finished.best, coupled.step(), work);
         finished.proven &= all;
         }

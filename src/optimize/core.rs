@@ -7,6 +7,7 @@
 
 use super::price::Sum;
 use super::rows::{Coupled, Kind, Row, Share};
+use super::simplex::terms;
 use super::sweep::View;
 
 /// No row: the model's slots cannot run out.
@@ -117,6 +118,72 @@ impl Core {
         }
         self.fixed = objective.value();
         self.rows.iter_mut().zip(&sums).for_each(|(row, sum)| row.need -= sum.value());
+    }
+
+    /// The part that a gap leaves open at prices `pi`: pairs whose reduced cost reaches it are closed,
+    /// and queries with one model left are fixed. The second value is the best model of every query.
+    /// The part's `id` are indices into this core.
+    pub fn restrict(&self, pi: &[f64], gap: f64) -> (Core, Vec<u32>) {
+        let mut rho = Vec::new();
+        let at = terms(self, 1.0, pi, &mut rho);
+        let mut best = Vec::with_capacity(self.n);
+        let mut id = Vec::new();
+        let mut open = vec![false; self.n * self.m];
+        for q in 0..self.n {
+            let values = |j: usize| at.of(self, q, j);
+            let least = (0..self.m).map(values).fold(f64::INFINITY, f64::min);
+            let mut count = 0;
+            let mut first = 0;
+            for j in (0..self.m).rev().filter(|&j| self.is_open(q, j)) {
+                let reduced = values(j) - least;
+                if reduced == 0.0 {
+                    first = j;
+                }
+                if reduced < gap || reduced == 0.0 {
+                    open[j * self.n + q] = true;
+                    count += 1;
+                }
+            }
+            best.push(first as u32);
+            if count > 1 {
+                id.push(q as u32);
+            }
+        }
+        let pick = |of: &[f64]| -> Vec<f64> {
+            of.chunks_exact(self.n).flat_map(|row| id.iter().map(|&q| row[q as usize])).collect()
+        };
+        let closed = |(j, q): (usize, u32)| if open[j * self.n + q as usize] { 0.0 } else { f64::INFINITY };
+        let pairs = (0..self.m).flat_map(|j| id.iter().map(move |&q| (j, q)));
+        let mut part = Core {
+            n: id.len(),
+            m: self.m,
+            cost: pick(&self.cost),
+            quality: pick(&self.quality),
+            closed: pairs.map(closed).collect(),
+            group: id.iter().map(|&q| self.group[q as usize]).collect(),
+            groups: self.groups,
+            rows: self.rows.clone(),
+            limits: self.limits.clone(),
+            row_of: self.row_of.clone(),
+            d: self.d,
+            maximise: self.maximise,
+            scale: self.scale,
+            fixed: self.fixed,
+            id,
+        };
+        let mut kept = vec![false; self.n];
+        part.id.iter().for_each(|&q| kept[q as usize] = true);
+        let mut sums = vec![Sum::default(); self.rows.len()];
+        let mut objective: Sum = [self.fixed].into_iter().collect();
+        for q in (0..self.n).filter(|&q| !kept[q]) {
+            let j = best[q] as usize;
+            part.limits[j] -= 1.0;
+            objective.add(self.objective(q, j));
+            self.rows.iter().zip(&mut sums).for_each(|(row, sum)| sum.add(self.weight(row, q, j)));
+        }
+        part.fixed = objective.value();
+        part.rows.iter_mut().zip(&sums).for_each(|(row, sum)| row.need -= sum.value());
+        (part, best)
     }
 
     /// `a` of a pair.

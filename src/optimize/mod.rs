@@ -53,6 +53,7 @@
 //! *Decomposition principle for linear programs* (1960).
 
 mod batch;
+mod branch;
 mod core;
 mod finish;
 mod newton;

@@ -264,6 +264,96 @@ impl Simplex {
         x
     }
 
+    /// The bound that the prices prove on the core's objective.
+    pub fn bound(&mut self, core: &Core) -> f64 {
+        let mut rho = std::mem::take(&mut self.rho);
+        let at = terms(core, 1.0, &self.pi, &mut rho);
+        let least = |q: usize| (0..core.m).map(|j| at.of(core, q, j)).fold(f64::INFINITY, f64::min);
+        let mut value: super::price::Sum = (0..core.n).map(least).collect();
+        core.rows.iter().zip(&self.pi).for_each(|(row, y)| value.add(y * row.need));
+        for (j, &row) in core.row_of.iter().enumerate().filter(|(_, row)| **row != NO_ROW) {
+            value.add(-self.pi[row as usize] * core.limits[j]);
+        }
+        self.rho = rho;
+        value.value()
+    }
+
+    /// A query whose shares are furthest from whole, and the model of its largest share.
+    pub fn split(&mut self) -> Option<(u32, u32)> {
+        self.values();
+        let mut most = (1.0 - 1e-7, None);
+        for (r, basic) in self.basis.iter().enumerate() {
+            let Basic::Tie { query, .. } = *basic else { continue };
+            if self.ties(query).next() != Some(r) {
+                continue;
+            }
+            let key = 1.0 - self.ties(query).map(|t| self.theta[t]).sum::<f64>();
+            let mut largest = (key, self.key[query as usize]);
+            for t in self.ties(query) {
+                if let Basic::Tie { model, .. } = self.basis[t]
+                    && self.theta[t] > largest.0
+                {
+                    largest = (self.theta[t], model);
+                }
+            }
+            if largest.0 < most.0 {
+                most = (largest.0, Some((query, largest.1)));
+            }
+        }
+        if most.1.is_none() {
+            // Whole: the keys become the choice.
+            for r in 0..self.d {
+                if let Basic::Tie { query, model } = self.basis[r]
+                    && self.theta[r] > 0.5
+                {
+                    self.key[query as usize] = model;
+                }
+            }
+        }
+        most.1
+    }
+
+    /// Gives a query whose key was closed another one.
+    pub fn expel(&mut self, core: &Core, query: u32) {
+        let q = query as usize;
+        if core.is_open(q, self.key[q] as usize) {
+            return;
+        }
+        self.values();
+        let open = |r: &usize| match self.basis[*r] {
+            Basic::Tie { model, .. } => core.is_open(q, model as usize),
+            _ => false,
+        };
+        let tie = self.ties(query).filter(open).max_by(|&a, &b| self.theta[a].total_cmp(&self.theta[b]));
+        if let Some(r) = tie {
+            self.rekey(core, r);
+            return;
+        }
+        let mut rho = std::mem::take(&mut self.rho);
+        let at = terms(core, 1.0, &self.pi, &mut rho);
+        let values = (0..core.m).map(|j| at.of(core, q, j));
+        let best = values.enumerate().fold((0, f64::INFINITY), |best, (j, v)| if v < best.1 { (j, v) } else { best }).0;
+        self.rho = rho;
+        add_column(core, q, self.key[q] as usize, 1.0, &mut self.rest);
+        add_column(core, q, best, -1.0, &mut self.rest);
+        // Ties of the query were relative to the old key: all are closed and must be computed anew.
+        self.key[q] = best as u32;
+        self.refresh(core);
+    }
+
+    /// Follows the queries of a core into a part of it.
+    pub fn rename(&mut self, part: &Core) {
+        let mut to = vec![u32::MAX; self.key.len()];
+        part.id.iter().enumerate().for_each(|(at, &q)| to[q as usize] = at as u32);
+        for basic in &mut self.basis {
+            if let Basic::Tie { query, .. } = basic {
+                *query = to[*query as usize];
+            }
+        }
+        self.key = part.id.iter().map(|&q| self.key[q as usize]).collect();
+        self.recount(part);
+    }
+
     /// Brings the slack of a row into the basis and keeps all values in range.
     fn raise(&mut self, core: &Core, row: u32) -> bool {
         let d = self.d;
@@ -291,7 +381,9 @@ impl Simplex {
         if r == usize::MAX {
             return false;
         }
-        let r = if is_key { self.rekey(core, r) } else { r };
+        if is_key {
+            self.rekey(core, r);
+        }
         self.enter(core, r, Basic::Slack(row))
     }
 
@@ -318,6 +410,10 @@ impl Simplex {
             let theta = self.theta[r];
             let (out, sign) = match self.basis[r] {
                 Basic::Pin(_) => (theta.abs(), if theta > 0.0 { -1.0 } else { 1.0 }),
+                // A branch has closed the pair: its share must be 0.
+                Basic::Tie { query, model } if !core.is_open(query as usize, model as usize) => {
+                    (theta.abs(), if theta > 0.0 { -1.0 } else { 1.0 })
+                }
                 _ => (-theta, 1.0),
             };
             if out > RANGE {
@@ -349,16 +445,18 @@ impl Simplex {
             return None;
         }
         if is_key {
-            return Some((self.rekey(core, r), 1.0));
+            let Basic::Tie { query, .. } = self.basis[r] else { return None };
+            let largest = self.ties(query).max_by(|&a, &b| self.theta[a].total_cmp(&self.theta[b]));
+            let r = largest.unwrap_or(r);
+            self.rekey(core, r);
+            return Some((r, 1.0));
         }
         Some((r, sign))
     }
 
-    /// Makes the key of a query a tie, and its largest tie the key. Returns the position of the tie.
-    fn rekey(&mut self, core: &Core, r: usize) -> usize {
-        let Basic::Tie { query, .. } = self.basis[r] else { return r };
-        let largest = self.ties(query).max_by(|&a, &b| self.theta[a].total_cmp(&self.theta[b]));
-        let r = largest.unwrap_or(r);
+    /// Makes tie r the key of its query, and the key the tie.
+    fn rekey(&mut self, core: &Core, r: usize) {
+        let Basic::Tie { query, .. } = self.basis[r] else { return };
         let d = self.d;
         // With key k the tie of the old key is the negative column, and all other ties lose column k:
         // the inverse of that change adds all rows of the query and negates.
@@ -375,7 +473,6 @@ impl Simplex {
             add_column(core, query as usize, key as usize, 1.0, &mut self.rest);
             add_column(core, query as usize, new as usize, -1.0, &mut self.rest);
         }
-        r
     }
 
     /// Moves the prices in the direction of row r until D stops rising, and brings in what stops it.

@@ -1,0 +1,140 @@
+//! Proof of the best whole plan: branch and bound on what reduced costs leave open.
+//!
+//! A plan better than the incumbent holds no pair whose reduced cost is above the gap between
+//! incumbent and bound. Closing those pairs leaves most queries one model; the rest is a core of a
+//! few dozen queries with two or three models each. On it every node solves its relaxation by a few
+//! dual simplex steps from its parent's vertex and is given up when its bound reaches the incumbent;
+//! else a query split between models is put on the one with its largest share, and then kept off it.
+
+use super::OPTIMALITY;
+use super::core::{Column, Core};
+use super::simplex::{Outcome, Simplex};
+
+/// A plan that leaves less than this fraction of the gap starts the search again.
+const RESTART: f64 = 0.9;
+
+/// The best plan found, if any, and whether the search proves that there is no better one (by more
+/// than the tolerance for optimality), or none at all.
+pub(super) struct Found {
+    pub best: Option<Column>,
+    pub proven: bool,
+}
+
+/// Searches from the relaxation's optimum in `simplex` for a plan better than `incumbent`, in at most
+/// `work` steps, which are used up. `bound`: the relaxation's on the core's objective; `step`: the
+/// least by which plans differ.
+pub(super) fn branch(
+    core: &Core,
+    simplex: &Simplex,
+    bound: f64,
+    incumbent: Option<Column>,
+    step: f64,
+    work: &mut u64,
+) -> Found {
+    let mut best = incumbent;
+    loop {
+        let mut root = simplex.clone();
+        let mut search = Search { whole: core.fixed, step, best: None, cutoff: f64::INFINITY, complete: true, restart: f64::NEG_INFINITY };
+        if let Some(plan) = &best {
+            search.accept(plan.clone());
+        }
+        // Closing pairs needs an incumbent; without one all stay open.
+        let (mut part, fixed) = core.restrict(&simplex.pi, search.cutoff - bound);
+        root.rename(&part);
+        search.whole = part.fixed;
+        if let Some(plan) = search.best.take() {
+            let plan = Column::new(&part, part.id.iter().map(|&q| plan.x[q as usize]).collect());
+            search.restart = bound + core.fixed - part.fixed + RESTART * (plan.a + part.fixed - core.fixed - bound);
+            search.accept(plan);
+        }
+        search.node(&mut part, root, work);
+        let before = best.as_ref().map_or(f64::INFINITY, |plan| plan.a);
+        best = search.best.map(|plan| {
+            let mut x = fixed;
+            part.id.iter().zip(&plan.x).for_each(|(&q, &j)| x[q as usize] = j);
+            Column::new(core, x)
+        });
+        let after = best.as_ref().map_or(f64::INFINITY, |plan| plan.a);
+        if search.complete || *work == 0 || after >= before {
+            return Found { best, proven: search.complete };
+        }
+    }
+}
+
+struct Search {
+    /// The objective of all queries outside the part.
+    whole: f64,
+    step: f64,
+    best: Option<Column>,
+    /// A plan below this is worth starting again: many more pairs close.
+    restart: f64,
+    /// Nodes whose bound reaches this hold no better plan.
+    cutoff: f64,
+    complete: bool,
+}
+
+impl Search {
+    /// Takes a plan as incumbent. One must beat it by a tenth of the tolerance for optimality to
+    /// matter, or by the least step there is (less its rounding).
+    fn accept(&mut self, plan: Column) {
+        let matters = (0.1 * OPTIMALITY * (plan.a + self.whole).abs()).max(self.step * (1.0 - 1e-6));
+        self.cutoff = plan.a - matters;
+        self.best = Some(plan);
+    }
+
+    fn offer(&mut self, core: &Core, x: Vec<u32>) {
+        let plan = Column::new(core, x);
+        if self.best.as_ref().is_none_or(|best| plan.a < best.a) && plan.feasible(core) {
+            self.accept(plan);
+        }
+    }
+
+    /// Whether a plan found makes the search worth starting again.
+    fn leave(&self) -> bool {
+        self.best.as_ref().is_some_and(|plan| plan.a < self.restart)
+    }
+
+    fn node(&mut self, core: &mut Core, mut simplex: Simplex, work: &mut u64) {
+        let before = simplex.steps;
+        let outcome = simplex.run(core, *work);
+        *work = work.saturating_sub(1 + simplex.steps - before);
+        match outcome {
+            Outcome::Unbounded => return,
+            Outcome::Stopped if *work == 0 => {
+                self.complete = false;
+                return;
+            }
+            // A vertex lost to rounding still has a bound and can be branched on.
+            Outcome::Stopped | Outcome::Optimal => {}
+        }
+        if simplex.bound(core) >= self.cutoff {
+            return;
+        }
+        let Some((query, model)) = simplex.split() else {
+            self.offer(core, simplex.key.clone());
+            self.complete &= outcome == Outcome::Optimal;
+            return;
+        };
+        self.offer(core, simplex.clone().whole(core));
+        let n = core.n;
+        let at = |j: usize| j * n + query as usize;
+        // On the model of its largest share …
+        let closed: Vec<usize> = (0..core.m).filter(|&j| j != model as usize && core.closed[at(j)] == 0.0).collect();
+        closed.iter().for_each(|&j| core.closed[at(j)] = f64::INFINITY);
+        let mut child = simplex.clone();
+        child.expel(core, query);
+        self.node(core, child, work);
+        closed.iter().for_each(|&j| core.closed[at(j)] = 0.0);
+        if *work == 0 || self.leave() {
+            self.complete = false;
+            return;
+        }
+        // … and off it.
+        core.closed[at(model as usize)] = f64::INFINITY;
+        if (0..core.m).any(|j| core.closed[at(j)] == 0.0) {
+            simplex.expel(core, query);
+            self.node(core, simplex, work);
+        }
+        core.closed[at(model as usize)] = 0.0;
+    }
+}
