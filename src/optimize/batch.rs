@@ -167,7 +167,7 @@ fn optimise(problem: &Problem, maximise: bool, workspace: &mut Workspace) -> Pla
         let all = core.n == view.n;
         let work = if all { PROOF } else { POLISH };
         if all {
-            finished = finish(&core, &dual, &anchor, finished.best, coupled.step(), std::env::var("D").map_or(300_000,|x|x.parse().unwrap()));
+            finished = finish(&core, &dual, &anchor, finished.best, coupled.step(), std::env::var("D").map_or(1_000_000,|x|x.parse().unwrap()));
             let mut w=if finished.proven {0} else {std::env::var("W").map_or(200_000,|x|x.parse().unwrap())};
             let w0=w;
             if w>0 {
@@ -208,8 +208,7 @@ fn relax(coupled: &Coupled, view: &View, workspace: &mut Workspace) -> Option<Re
     sweep(coupled, view, &prices, workspace);
     let choice = workspace.newton.sweep.first.clone();
     let mut wanted = if view.n <= ALL { view.n } else { ((CORE * (view.n as f64).sqrt()) as usize).clamp(ALL / 4, view.n) };
-    let gap = workspace.newton.sweep.gap.clone();
-    let mut core = Core::new(coupled, view, &share, closest(&gap, wanted), &choice);
+    let mut core = Core::new(coupled, view, &share, workspace.newton.closest(wanted), &choice);
     workspace.simplex.start(&core, core.scaled(&prices));
     let mut bound = f64::NEG_INFINITY;
     for _ in 0..ROUNDS {
@@ -219,7 +218,7 @@ fn relax(coupled: &Coupled, view: &View, workspace: &mut Workspace) -> Option<Re
             Outcome::Unbounded if core.n == view.n => return None,
             Outcome::Unbounded => {
                 wanted = (wanted * 8).min(view.n);
-                core = Core::new(coupled, view, &share, closest(&gap, wanted), &choice);
+                core = Core::new(coupled, view, &share, workspace.newton.closest(wanted), &choice);
                 workspace.simplex.start(&core, core.scaled(&prices));
                 continue;
             }
@@ -266,16 +265,6 @@ fn sweep(coupled: &Coupled, view: &View, prices: &[f64], workspace: &mut Workspa
     coupled.rows.iter().zip(y).for_each(|(row, y)| value.add(y * row.need));
     coupled.limits.iter().zip(mu).for_each(|(&limit, mu)| value.add(-mu * limit as f64));
     value.value()
-}
-
-/// The queries of the least gaps, in order.
-fn closest(gap: &[f64], wanted: usize) -> Vec<u32> {
-    if wanted >= gap.len() {
-        return (0..gap.len() as u32).collect();
-    }
-    let mut sorted = gap.to_vec();
-    let (_, &mut width, _) = sorted.select_nth_unstable_by(wanted, f64::total_cmp);
-    (0..gap.len() as u32).filter(|&i| gap[i as usize] <= width).collect()
 }
 
 /// What keeps a problem from having a solution, and how much is reachable.

@@ -8,7 +8,7 @@
 
 use super::OPTIMALITY;
 use super::core::{Column, Core};
-use super::simplex::{Outcome, Simplex};
+use super::simplex::{Outcome, Simplex, Vertex};
 
 /// A plan that leaves less than this fraction of the gap starts the search again.
 const RESTART: f64 = 0.9;
@@ -34,7 +34,7 @@ pub(super) fn branch(
     let mut best = incumbent;
     loop {
         let mut root = simplex.clone();
-        let mut search = Search { whole: core.fixed, step, best: None, cutoff: f64::INFINITY, complete: true, restart: f64::NEG_INFINITY };
+        let mut search = Search { whole: core.fixed, step, best: None, cutoff: f64::INFINITY, complete: true, saved: Vec::new(), restart: f64::NEG_INFINITY };
         if let Some(plan) = &best {
             search.accept(plan.clone());
         }
@@ -47,7 +47,7 @@ pub(super) fn branch(
             search.restart = bound + core.fixed - part.fixed + RESTART * (plan.a + part.fixed - core.fixed - bound);
             search.accept(plan);
         }
-        search.node(&mut part, root, work);
+        search.node(&mut part, &mut root, 0, work);
         let before = best.as_ref().map_or(f64::INFINITY, |plan| plan.a);
         best = search.best.map(|plan| {
             let mut x = fixed;
@@ -71,6 +71,8 @@ struct Search {
     /// Nodes whose bound reaches this hold no better plan.
     cutoff: f64,
     complete: bool,
+    /// The vertex of each node on the path from the root.
+    saved: Vec<Vertex>,
 }
 
 impl Search {
@@ -94,7 +96,7 @@ impl Search {
         self.best.as_ref().is_some_and(|plan| plan.a < self.restart)
     }
 
-    fn node(&mut self, core: &mut Core, mut simplex: Simplex, work: &mut u64) {
+    fn node(&mut self, core: &mut Core, simplex: &mut Simplex, depth: usize, work: &mut u64) {
         let before = simplex.steps;
         let outcome = simplex.run(core, *work);
         *work = work.saturating_sub(1 + simplex.steps - before);
@@ -115,15 +117,20 @@ impl Search {
             self.complete &= outcome == Outcome::Optimal;
             return;
         };
-        self.offer(core, simplex.clone().whole(core));
+        if self.saved.len() <= depth {
+            self.saved.push(Vertex::default());
+        }
+        simplex.save(&mut self.saved[depth]);
+        let x = simplex.whole(core);
+        self.offer(core, x);
+        simplex.load(&self.saved[depth]);
         let n = core.n;
         let at = |j: usize| j * n + query as usize;
         // On the model of its largest share …
         let closed: Vec<usize> = (0..core.m).filter(|&j| j != model as usize && core.closed[at(j)] == 0.0).collect();
         closed.iter().for_each(|&j| core.closed[at(j)] = f64::INFINITY);
-        let mut child = simplex.clone();
-        child.expel(core, query);
-        self.node(core, child, work);
+        simplex.expel(core, query);
+        self.node(core, simplex, depth + 1, work);
         closed.iter().for_each(|&j| core.closed[at(j)] = 0.0);
         if *work == 0 || self.leave() {
             self.complete = false;
@@ -132,8 +139,9 @@ impl Search {
         // … and off it.
         core.closed[at(model as usize)] = f64::INFINITY;
         if (0..core.m).any(|j| core.closed[at(j)] == 0.0) {
+            simplex.load(&self.saved[depth]);
             simplex.expel(core, query);
-            self.node(core, simplex, work);
+            self.node(core, simplex, depth + 1, work);
         }
         core.closed[at(model as usize)] = 0.0;
     }

@@ -23,7 +23,11 @@ const LEAST_PER_PRICE: usize = 8;
 /// Steps per level.
 const STEPS: usize = 6;
 /// Gaps looked at to find the width of a near-tie.
-const QUANTILE_SAMPLE: usize = 2048;
+const QUANTILE_SAMPLE: usize = 1024;
+/// Queries looked at for the spread of a model's values.
+const SPREAD_SAMPLE: usize = 64;
+/// Steps end when no price has more left to move than this times the root of the queries.
+const NOISE: f64 = 0.3;
 
 /// The cascade's workspace.
 #[derive(Default)]
@@ -37,6 +41,9 @@ pub(super) struct Newton {
     step: Vec<f64>,
     free: Vec<usize>,
     gaps: Vec<f64>,
+    spread: Vec<f64>,
+    effect: Vec<f64>,
+    width: f64,
     sample: Sample,
 }
 
@@ -84,10 +91,11 @@ impl Newton {
     /// Newton steps on one level until what is left to move is noise.
     fn climb(&mut self, coupled: &Coupled, view: &View, share: &Share, pi: &mut [f64], steps: usize) {
         let (k, d) = (share.need.len(), pi.len());
-        let noise = 0.3 * (view.n as f64).sqrt();
+        let noise = NOISE * (view.n as f64).sqrt();
         let mut highest = f64::NEG_INFINITY;
         self.best.clear();
         self.best.extend_from_slice(pi);
+        self.spread(coupled, view, pi);
         for _ in 0..steps {
             normalise(coupled, &mut pi[k..]);
             let value = self.evaluate(coupled, view, share, pi);
@@ -98,24 +106,41 @@ impl Newton {
             }
             highest = value;
             self.best.copy_from_slice(pi);
-            let width = self.width(view, share, pi);
-            self.curvature(coupled, view, pi, width);
-            // What is left to move, in queries.
-            let unit = |q: usize| if q < k { self.hessian[q * d + q].sqrt() / self.hessian_scale(k, d).sqrt() } else { 1.0 };
-            let left = (0..d).filter(|&q| pi[q] > 0.0 || self.slope[q] > 0.0).map(|q| (self.slope[q] / unit(q).max(1e-300)).abs());
-            let left=left.fold(0.0, f64::max);
-            if left <= noise {
+            self.width = self.near(view, share, pi);
+            self.curvature(coupled, view, d);
+            if self.left(k, pi) <= noise {
                 break;
             }
-            self.solve(coupled, k, pi, width);
+            self.solve(coupled, k, pi);
             pi.iter_mut().zip(&self.step).for_each(|(pi, step)| *pi = (*pi + step).max(0.0));
         }
         pi.copy_from_slice(&self.best);
     }
 
-    /// Largest curvature among the prices of slots: one unit's worth.
-    fn hessian_scale(&self, k: usize, d: usize) -> f64 {
-        (k..d).map(|q| self.hessian[q * d + q]).fold(f64::MIN_POSITIVE, f64::max)
+    /// The largest slope, in queries.
+    fn left(&self, k: usize, pi: &[f64]) -> f64 {
+        let open = |q: &usize| pi[*q] > 0.0 || self.slope[*q] > 0.0;
+        let one = |q: usize| {
+            let unit = if q < k { self.effect[q] } else { 1.0 };
+            (self.slope[q] / unit).abs()
+        };
+        (0..pi.len()).filter(open).map(one).fold(0.0, f64::max)
+    }
+
+    /// How far apart the values of a model's queries are, per model: prices of dear models move in
+    /// larger steps than those of cheap ones.
+    fn spread(&mut self, coupled: &Coupled, view: &View, pi: &[f64]) {
+        let k = coupled.rows.len();
+        let prices = Prices { kappa: coupled.weights(1.0, &pi[..k], &mut self.rho), rho: &self.rho, mu: &pi[k..] };
+        let stride = view.n.div_ceil(SPREAD_SAMPLE).max(1);
+        self.spread.clear();
+        for j in 0..view.m {
+            let values = (0..view.n).step_by(stride).map(|i| prices.value(view, i, j)).filter(|v| v.is_finite());
+            let (sum, count) = values.clone().fold((0.0, 0.0), |(sum, count), v| (sum + v, count + 1.0));
+            let mean = sum / f64::max(count, 1.0);
+            let off: f64 = values.map(|v| (v - mean).abs()).sum();
+            self.spread.push(f64::max(off / f64::max(count, 1.0), f64::MIN_POSITIVE));
+        }
     }
 
     /// D, its slope, and the gaps.
@@ -136,79 +161,103 @@ impl Newton {
         value
     }
 
-    /// The gap below which a query counts as a near-tie: wide enough for what must still move.
-    fn width(&mut self, view: &View, share: &Share, pi: &[f64]) -> f64 {
+    /// The gap, in spreads, below which a query counts as a near-tie: wide enough for what must still
+    /// move.
+    fn near(&mut self, view: &View, share: &Share, pi: &[f64]) -> f64 {
         let k = share.need.len();
-        let over = self.slope[k..].iter().zip(&pi[k..]).filter(|(s, mu)| **s > 0.0 || **mu > 0.0);
-        let units = over.map(|(s, _)| s.abs()).sum::<f64>();
-        let lack = self.slope[..k].iter().zip(&pi[..k]).filter(|(s, y)| **s > 0.0 || **y > 0.0);
-        let wanted = units + 4.0 * lack.map(|(s, _)| s.abs()).sum::<f64>().min(view.n as f64) + 4.0 * pi.len() as f64;
-        let stride = view.n.div_ceil(QUANTILE_SAMPLE).max(1);
-        self.gaps.clear();
-        self.gaps.extend(self.sweep.gap.iter().step_by(stride).filter(|gap| gap.is_finite()));
-        if self.gaps.is_empty() {
-            return 1.0;
-        }
-        let at = (wanted / view.n as f64 * self.gaps.len() as f64) as usize;
-        let at = at.min(self.gaps.len() - 1);
-        let (_, width, _) = self.gaps.select_nth_unstable_by(at, f64::total_cmp);
-        width.max(f64::MIN_POSITIVE)
+        let open = |(s, pi): &(&f64, &f64)| **s > 0.0 || **pi > 0.0;
+        let units: f64 = self.slope[k..].iter().zip(&pi[k..]).filter(open).map(|(s, _)| s.abs()).sum();
+        let lack: f64 = self.slope[..k].iter().zip(&pi[..k]).filter(open).map(|(s, _)| s.abs()).sum();
+        let wanted = units + 4.0 * lack.min(view.n as f64) + 4.0 * pi.len() as f64;
+        self.quantile(wanted / view.n as f64)
     }
 
-    /// The Hessian of −D, without the factor 1/2h.
-    fn curvature(&mut self, coupled: &Coupled, view: &View, pi: &[f64], width: f64) {
-        let (k, d) = (coupled.rows.len(), pi.len());
-        let prices = Prices { kappa: coupled.weights(1.0, &pi[..k], &mut self.rho), rho: &self.rho, mu: &pi[k..] };
+    /// Gap in spreads of its two models.
+    fn scaled(&self, i: usize) -> f64 {
+        let spread = |j: u32| self.spread[j as usize];
+        2.0 * self.sweep.gap[i] / (spread(self.sweep.first[i]) + spread(self.sweep.second[i]))
+    }
+
+    /// The scaled gap below which about this fraction of the queries lies.
+    fn quantile(&mut self, fraction: f64) -> f64 {
+        let n = self.sweep.gap.len();
+        let stride = n.div_ceil(QUANTILE_SAMPLE).max(1);
+        let mut gaps = std::mem::take(&mut self.gaps);
+        gaps.clear();
+        gaps.extend((0..n).step_by(stride).filter(|&i| self.sweep.gap[i].is_finite()).map(|i| self.scaled(i)));
+        let mut quantile = f64::INFINITY;
+        if !gaps.is_empty() {
+            let at = ((fraction * gaps.len() as f64) as usize).min(gaps.len() - 1);
+            quantile = gaps.select_nth_unstable_by(at, f64::total_cmp).1.max(f64::MIN_POSITIVE);
+        }
+        self.gaps = gaps;
+        quantile
+    }
+
+    /// About `wanted` queries whose two best models are closest, in order.
+    pub fn closest(&mut self, wanted: usize) -> Vec<u32> {
+        let n = self.sweep.gap.len();
+        if wanted >= n {
+            return (0..n as u32).collect();
+        }
+        let width = self.quantile(wanted as f64 / n as f64);
+        (0..n as u32).filter(|&i| self.scaled(i as usize) <= width).collect()
+    }
+
+    /// The Hessian of −D, and the mean effect of a near-tie on each coupling row.
+    fn curvature(&mut self, coupled: &Coupled, view: &View, d: usize) {
+        let k = coupled.rows.len();
         self.hessian.clear();
         self.hessian.resize(d * d, 0.0);
+        self.effect.clear();
+        self.effect.resize(k, 0.0);
+        let mut count = 0.0;
         let mut u = vec![0.0; k];
         for i in 0..view.n {
-            if self.sweep.gap[i] > width {
+            let (first, other) = (self.sweep.first[i] as usize, self.sweep.second[i] as usize);
+            let width = 0.5 * self.width * (self.spread[first] + self.spread[other]);
+            if self.sweep.gap[i] > width || first == other {
                 continue;
             }
-            let first = self.sweep.first[i] as usize;
-            let (mut other, mut least) = (first, f64::INFINITY);
-            for j in (0..view.m).filter(|&j| j != first) {
-                let value = prices.value(view, i, j);
-                if value < least {
-                    (other, least) = (j, value);
-                }
-            }
-            if other == first {
-                continue;
-            }
+            // Half of what is within the width on either side changes.
+            let density = 0.5 / width;
             let group = view.group.map_or(0, |group| group[i]);
             let weight = |row: &Row, j: usize| row.weight(view.cost[j * view.n + i], view.quality[j * view.n + i], group);
-            for (u, row) in u.iter_mut().zip(&coupled.rows) {
+            for ((u, effect), row) in u.iter_mut().zip(&mut self.effect).zip(&coupled.rows) {
                 *u = weight(row, first) - weight(row, other);
+                *effect += *u * *u;
             }
+            count += 1.0;
             let (from, to) = (k + first, k + other);
             for (a, &ua) in u.iter().enumerate().filter(|(_, u)| **u != 0.0) {
                 for (b, &ub) in u.iter().enumerate() {
-                    self.hessian[a * d + b] += ua * ub;
+                    self.hessian[a * d + b] += density * ua * ub;
                 }
-                self.hessian[to * d + a] += ua;
-                self.hessian[a * d + to] += ua;
-                self.hessian[from * d + a] -= ua;
-                self.hessian[a * d + from] -= ua;
+                self.hessian[to * d + a] += density * ua;
+                self.hessian[a * d + to] += density * ua;
+                self.hessian[from * d + a] -= density * ua;
+                self.hessian[a * d + from] -= density * ua;
             }
-            self.hessian[to * d + to] += 1.0;
-            self.hessian[from * d + from] += 1.0;
-            self.hessian[from * d + to] -= 1.0;
-            self.hessian[to * d + from] -= 1.0;
+            self.hessian[to * d + to] += density;
+            self.hessian[from * d + from] += density;
+            self.hessian[from * d + to] -= density;
+            self.hessian[to * d + from] -= density;
+        }
+        for (effect, row) in self.effect.iter_mut().zip(&coupled.rows) {
+            *effect = (*effect / f64::max(count, 1.0)).sqrt().max(1e-9 * row.need.abs() / row.size as f64).max(f64::MIN_POSITIVE);
         }
     }
 
     /// The step that maximises the quadratic model over π + step ≥ 0: prices that would fall below
     /// zero are put there and the rest solved again.
-    fn solve(&mut self, coupled: &Coupled, k: usize, pi: &[f64], width: f64) {
+    fn solve(&mut self, coupled: &Coupled, k: usize, pi: &[f64]) {
         let d = pi.len();
-        let unit = self.hessian_scale(k, d);
         self.step.clear();
         self.step.resize(d, 0.0);
         self.free.clear();
         let frozen = |q: usize| q >= k && !coupled.limited(q - k);
         self.free.extend((0..d).filter(|&q| !frozen(q) && (pi[q] > 0.0 || self.slope[q] > 0.0)));
+        let mean = self.spread.iter().sum::<f64>() / self.spread.len() as f64;
         for _ in 0..d {
             let f = self.free.len();
             self.factor.clear();
@@ -219,11 +268,12 @@ impl Newton {
                 }
                 // Levenberg's damping, which also holds prices that no near-tie moves: a slope of one
                 // query must not ask for more than a few widths.
+                let (effect, spread) = if qa < k { (self.effect[qa], mean) } else { (1.0, self.spread[qa - k]) };
                 let own = self.hessian[qa * d + qa];
-                let rms = if qa < k { (own / unit).sqrt().max(1e-6) } else { 1.0 };
-                self.factor[a * f + a] += 1e-9 * own + 0.05 * self.slope[qa].abs() * rms + 1e-3 * rms * rms;
-                let fixed: f64 = (0..d).map(|q| self.hessian[qa * d + q] * self.step[q] / (2.0 * width)).sum();
-                self.factor[f * f + a] = (self.slope[qa] - fixed) * 2.0 * width;
+                let width = self.width * spread;
+                self.factor[a * f + a] += 1e-9 * own + effect * (0.02 * self.slope[qa].abs() + 1e-3 * effect) / width;
+                let fixed: f64 = (0..d).map(|q| self.hessian[qa * d + q] * self.step[q]).sum();
+                self.factor[f * f + a] = self.slope[qa] - fixed;
             }
             let (matrix, right) = self.factor.split_at_mut(f * f);
             cholesky(matrix, right, f);

@@ -26,6 +26,8 @@ const RANGE: f64 = 1e-9;
 const RATE: f64 = 1e-9;
 /// Steps after which the inverse is computed afresh.
 const REFRESH: u32 = 60;
+/// An optimum reached so soon after that needs no check.
+const CONFIRM: u32 = 16;
 
 /// A basic column.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -54,6 +56,17 @@ pub(super) enum Outcome {
     Stopped,
 }
 
+/// What a branch must restore.
+#[derive(Clone, Default)]
+pub(super) struct Vertex {
+    pi: Vec<f64>,
+    key: Vec<u32>,
+    basis: Vec<Basic>,
+    inverse: Vec<f64>,
+    rest: Vec<f64>,
+    age: u32,
+}
+
 /// A vertex and the workspace.
 #[derive(Clone, Default)]
 pub(super) struct Simplex {
@@ -72,6 +85,7 @@ pub(super) struct Simplex {
     // Workspace.
     rho: Vec<f64>,
     turn: Vec<f64>,
+    tied: Vec<u32>,
     column: Vec<f64>,
     now: Vec<f64>,
     rate: Vec<f64>,
@@ -149,6 +163,25 @@ fn add_column(core: &Core, q: usize, j: usize, sign: f64, to: &mut [f64]) {
 }
 
 impl Simplex {
+    /// The vertex, to be restored by [`Simplex::load`].
+    pub fn save(&self, to: &mut Vertex) {
+        to.pi.clone_from(&self.pi);
+        to.key.clone_from(&self.key);
+        to.basis.clone_from(&self.basis);
+        to.inverse.clone_from(&self.inverse);
+        to.rest.clone_from(&self.rest);
+        to.age = self.age;
+    }
+
+    pub fn load(&mut self, from: &Vertex) {
+        self.pi.clone_from(&from.pi);
+        self.key.clone_from(&from.key);
+        self.basis.clone_from(&from.basis);
+        self.inverse.clone_from(&from.inverse);
+        self.rest.clone_from(&from.rest);
+        self.age = from.age;
+    }
+
     /// Starts at prices `pi` (per row of the core) with every price above 0 pinned.
     pub fn start(&mut self, core: &Core, pi: Vec<f64>) {
         let d = core.d;
@@ -212,7 +245,7 @@ impl Simplex {
             }
             self.values();
             let Some((r, sign)) = self.leaving(core) else {
-                if self.age == 0 {
+                if self.age < CONFIRM {
                     return Outcome::Optimal;
                 }
                 // Once more with an inverse free of drift.
@@ -502,19 +535,22 @@ impl Simplex {
             }
         }
         // Queries with ties that stay: a third model ends the step.
+        self.tied.clear();
         for (s, basic) in self.basis.iter().enumerate() {
-            let Basic::Tie { query, .. } = *basic else { continue };
-            if s == r || self.ties(query).find(|&t| t != r) != Some(s) {
-                continue;
+            if let Basic::Tie { query, .. } = *basic
+                && s != r
+                && !self.tied.contains(&query)
+            {
+                self.tied.push(query);
             }
-            let (q, key) = (query as usize, self.key[query as usize] as usize);
-            let (now, rate) = (at.of(core, q, key), turn.of(core, q, key));
-            for j in (0..core.m).filter(|&j| j != key && core.is_open(q, j)) {
-                if self.ties(query).any(|t| self.basis[t] == Basic::Tie { query, model: j as u32 }) {
-                    continue;
-                }
+        }
+        for &query in &self.tied {
+            let (q, key) = (query as usize, self.key[query as usize]);
+            let (now, rate) = (at.of(core, q, key as usize), turn.of(core, q, key as usize));
+            for j in (0..core.m).filter(|&j| core.is_open(q, j)) {
                 let closing = rate - turn.of(core, q, j);
-                if closing > least_rate {
+                // Its ties stay where they are: they close at no rate.
+                if closing > least_rate && !self.basis.contains(&Basic::Tie { query, model: j as u32 }) {
                     let t = ((at.of(core, q, j) - now) / closing).max(0.0);
                     if t < stop.0 {
                         stop = (t, Some(Basic::Tie { query, model: j as u32 }));
@@ -524,11 +560,8 @@ impl Simplex {
         }
 
         self.breakpoints(core, &at, &turn, least_rate);
-        for s in 0..d {
-            let Basic::Tie { query, .. } = self.basis[s] else { continue };
-            if s != r {
-                self.nearest[query as usize] = f64::INFINITY;
-            }
+        for &query in &self.tied {
+            self.nearest[query as usize] = f64::INFINITY;
         }
         let mut heap = std::mem::take(&mut self.heap).into_vec();
         heap.clear();
@@ -586,8 +619,11 @@ impl Simplex {
         self.now.clear();
         self.rate.clear();
         for (q, &key) in self.key.iter().enumerate() {
-            self.now.push(at.of(core, q, key as usize));
-            self.rate.push(turn.of(core, q, key as usize));
+            let (pair, row, group) = (key as usize * n + q, core.row_of[key as usize], core.group[q] as usize);
+            let (cost, quality) = (core.cost[pair], core.quality[pair]);
+            let (mu, turn_mu) = if row == NO_ROW { (0.0, 0.0) } else { (at.mu[row as usize], turn.mu[row as usize]) };
+            self.now.push(at.kappa * cost - at.rho[group] * quality + mu);
+            self.rate.push(turn.kappa * cost - turn.rho[group] * quality + turn_mu);
         }
         for (to, rho) in [(&mut self.rho_of, at.rho), (&mut self.turn_of, turn.rho)] {
             to.clear();

@@ -46,6 +46,8 @@ impl Prices<'_> {
 pub(super) struct Sweep {
     /// The model of least `v` per query: of equals, the first.
     pub first: Vec<u32>,
+    /// The model of second least `v`; meaningless where the gap is infinite.
+    pub second: Vec<u32>,
     /// Second least `v` minus the least; +inf where there is no second.
     pub gap: Vec<f64>,
     /// Σ least v.
@@ -63,6 +65,7 @@ struct Block {
     best: Lanes,
     second: Lanes,
     first: Lanes,
+    other: Lanes,
     rho: Lanes,
 }
 
@@ -71,6 +74,7 @@ impl Sweep {
     pub fn run(&mut self, view: &View, prices: &Prices, rows: &[Row]) {
         let View { n, m, .. } = *view;
         self.first.resize(n, 0);
+        self.second.resize(n, 0);
         self.gap.resize(n, 0.0);
         self.load.clear();
         self.load.resize(m, 0.0);
@@ -82,6 +86,7 @@ impl Sweep {
             best: Lanes([0.0; BLOCK]),
             second: Lanes([0.0; BLOCK]),
             first: Lanes([0.0; BLOCK]),
+            other: Lanes([0.0; BLOCK]),
             rho: Lanes([prices.rho[0]; BLOCK]),
         };
         for start in (0..n).step_by(BLOCK) {
@@ -93,10 +98,12 @@ impl Sweep {
             }
             two_least(view, prices, start, len, &mut block);
             let first = &mut self.first[start..start + len];
+            let second = &mut self.second[start..start + len];
             let gap = &mut self.gap[start..start + len];
             let mut part = 0.0;
             for t in 0..len {
                 first[t] = block.first.0[t] as u32;
+                second[t] = block.other.0[t] as u32;
                 gap[t] = block.second.0[t] - block.best.0[t];
                 part += block.best.0[t];
                 self.load[first[t] as usize] += 1.0;
@@ -151,6 +158,7 @@ vectorised! {
         let best = &mut block.best.0[..len];
         let second = &mut block.second.0[..len];
         let first = &mut block.first.0[..len];
+        let other = &mut block.other.0[..len];
         let rho = &block.rho.0[..len];
         best.fill(f64::INFINITY);
         second.fill(f64::INFINITY);
@@ -165,8 +173,10 @@ vectorised! {
                 let v = kappa * cost[t] - rho[t] * quality[t] + mu;
                 let (b, s) = (best[t], second[t]);
                 let better = v < b;
-                let rest = if better { b } else { v };
-                second[t] = if rest < s { rest } else { s };
+                let (rest, from) = if better { (b, first[t]) } else { (v, model) };
+                let next = rest < s;
+                second[t] = if next { rest } else { s };
+                other[t] = if next { from } else { other[t] };
                 first[t] = if better { model } else { first[t] };
                 best[t] = if better { v } else { b };
             }
