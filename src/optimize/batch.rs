@@ -124,9 +124,13 @@ fn unplaceable(problem: &Problem) -> Option<Infeasible> {
             proven: true,
         });
     }
-    if problem.cost.iter().all(|c| c.is_finite()) {
-        return None;
-    }
+    None
+}
+
+/// Queries confined to models with too few slots, if that is what keeps them from being placed.
+fn confined(problem: &Problem) -> Option<Infeasible> {
+    let (n, m) = (problem.queries, problem.models);
+    let limits = problem.limits?;
     let free: Vec<f64> =
         problem.cost.iter().map(|c| if c.is_finite() { 0.0 } else { f64::INFINITY }).collect();
     let hall = Transport::new(n, m, Some(limits)).solve(&free).err()?;
@@ -141,7 +145,7 @@ fn unplaceable(problem: &Problem) -> Option<Infeasible> {
     })
 }
 
-/// Solves with one objective; every query is known to have a place.
+/// Solves with one objective; every query is known to have a model, and there are slots for all.
 fn optimise(problem: &Problem, maximise: bool, workspace: &mut Workspace) -> Plan {
     let coupled = Coupled::new(problem, maximise);
     let view = View {
@@ -208,7 +212,7 @@ fn relax(coupled: &Coupled, view: &View, workspace: &mut Workspace) -> Option<Re
     sweep(coupled, view, &prices, workspace);
     let choice = workspace.newton.sweep.first.clone();
     let mut wanted = if view.n <= ALL { view.n } else { ((CORE * (view.n as f64).sqrt()) as usize).clamp(ALL / 4, view.n) };
-    let mut core = Core::new(coupled, view, &share, workspace.newton.closest(wanted), &choice);
+    let mut core = Core::new(coupled, view, &share, workspace.newton.closest(view, wanted), &choice);
     workspace.simplex.start(&core, core.scaled(&prices));
     let mut bound = f64::NEG_INFINITY;
     for _ in 0..ROUNDS {
@@ -218,7 +222,7 @@ fn relax(coupled: &Coupled, view: &View, workspace: &mut Workspace) -> Option<Re
             Outcome::Unbounded if core.n == view.n => return None,
             Outcome::Unbounded => {
                 wanted = (wanted * 8).min(view.n);
-                core = Core::new(coupled, view, &share, workspace.newton.closest(wanted), &choice);
+                core = Core::new(coupled, view, &share, workspace.newton.closest(view, wanted), &choice);
                 workspace.simplex.start(&core, core.scaled(&prices));
                 continue;
             }
@@ -271,7 +275,10 @@ fn sweep(coupled: &Coupled, view: &View, prices: &[f64], workspace: &mut Workspa
 fn unreachable(coupled: &Coupled, workspace: &mut Workspace) -> Infeasible {
     let problem = coupled.problem;
     let (n, m) = (problem.queries, problem.models);
-    // Each row by itself first: a clearer reason.
+    if let Some(why) = confined(problem) {
+        return why;
+    }
+    // Each row by itself next: a clearer reason.
     for row in &coupled.rows {
         let mut transport = Transport::new(n, m, problem.limits);
         let weight = |(at, (&c, &p)): (usize, (&f64, &f64))| {

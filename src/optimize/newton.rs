@@ -19,15 +19,14 @@ const FACTOR: usize = 8;
 /// Queries taken together into a sample: a cache line of costs.
 const RUN: usize = 8;
 /// A sample is not smaller than this times the number of prices.
-const LEAST_PER_PRICE: usize = 8;
+const LEAST_PER_PRICE: usize = 12;
 /// Steps per level.
-const STEPS: usize = 6;
-/// Gaps looked at to find the width of a near-tie.
-const QUANTILE_SAMPLE: usize = 1024;
-/// Queries looked at for the spread of a model's values.
-const SPREAD_SAMPLE: usize = 64;
+const STEPS: usize = 10;
+/// Gaps looked at to find the width of a near-tie, and the least number that decides one.
+const GAPS: usize = 8192;
+const LEAST_GAPS: f64 = 2.0;
 /// Steps end when no price has more left to move than this times the root of the queries.
-const NOISE: f64 = 0.3;
+const NOISE: f64 = 0.15;
 
 /// The cascade's workspace.
 #[derive(Default)]
@@ -40,10 +39,10 @@ pub(super) struct Newton {
     factor: Vec<f64>,
     step: Vec<f64>,
     free: Vec<usize>,
-    gaps: Vec<f64>,
-    spread: Vec<f64>,
+    gaps: Vec<Vec<f64>>,
     effect: Vec<f64>,
-    width: f64,
+    /// Per model, the gap below which a query counts as a near-tie.
+    width: Vec<f64>,
     sample: Sample,
 }
 
@@ -59,44 +58,42 @@ impl Newton {
     /// Prices `(y, μ)` near the optimum for the whole problem; `exact` solves the lowest level.
     pub fn prices(&mut self, coupled: &Coupled, view: &View, exact: &mut Simplex) -> Vec<f64> {
         let mut pi = vec![0.0; coupled.rows.len() + view.m];
-        let least = LEAST_PER_PRICE * pi.len();
-        let mut level = 1;
-        while view.n / level / FACTOR >= least.max(1) {
-            level *= FACTOR;
+        let least = (LEAST_PER_PRICE * pi.len()).max(RUN);
+        let mut level = view.n / least;
+        if level < 2 {
+            return pi;
         }
-        let lowest = level;
-        while level > 1 {
+        let mut lowest = true;
+        while level >= 2 {
             let mut sample = std::mem::take(&mut self.sample);
             sample.take(view, level);
             let part = sample.view(view);
             let share = Share::of(coupled, &part);
-            if level == lowest {
-                let all = (0..part.n as u32).collect();
-                let core = Core::new(coupled, &part, &share, all, &[]);
+            if lowest {
+                let core = Core::new(coupled, &part, &share, (0..part.n as u32).collect(), &[]);
                 exact.start(&core, core.scaled(&pi));
                 exact.run(&core, 50 * part.n as u64);
                 pi = core.unscaled(&exact.pi);
+                lowest = false;
             } else {
-                self.climb(coupled, &part, &share, &mut pi, STEPS);
+                self.climb(coupled, &part, &share, &mut pi);
             }
             self.sample = sample;
-            level /= FACTOR;
+            // The level below the whole is not nearly the whole.
+            level = if level / FACTOR < 4 { 1 } else { level / FACTOR };
         }
-        if lowest > 1 {
-            self.climb(coupled, view, &Share::of(coupled, view), &mut pi, STEPS);
-        }
+        self.climb(coupled, view, &Share::of(coupled, view), &mut pi);
         pi
     }
 
     /// Newton steps on one level until what is left to move is noise.
-    fn climb(&mut self, coupled: &Coupled, view: &View, share: &Share, pi: &mut [f64], steps: usize) {
+    fn climb(&mut self, coupled: &Coupled, view: &View, share: &Share, pi: &mut [f64]) {
         let (k, d) = (share.need.len(), pi.len());
         let noise = NOISE * (view.n as f64).sqrt();
         let mut highest = f64::NEG_INFINITY;
         self.best.clear();
         self.best.extend_from_slice(pi);
-        self.spread(coupled, view, pi);
-        for _ in 0..steps {
+        for _ in 0..STEPS {
             normalise(coupled, &mut pi[k..]);
             let value = self.evaluate(coupled, view, share, pi);
             if value < highest {
@@ -106,7 +103,11 @@ impl Newton {
             }
             highest = value;
             self.best.copy_from_slice(pi);
-            self.width = self.near(view, share, pi);
+            self.widths(view, |newton, j, touching| {
+                // Twice what must still move there, and its part of what the coupling rows lack.
+                let own = if pi[k + j] > 0.0 || newton.slope[k + j] > 0.0 { newton.slope[k + j].abs() } else { 0.0 };
+                2.0 * own + touching * newton.lack(pi, k) / view.n as f64 + 8.0
+            });
             self.curvature(coupled, view, d);
             if self.left(k, pi) <= noise {
                 break;
@@ -127,22 +128,6 @@ impl Newton {
         (0..pi.len()).filter(open).map(one).fold(0.0, f64::max)
     }
 
-    /// How far apart the values of a model's queries are, per model: prices of dear models move in
-    /// larger steps than those of cheap ones.
-    fn spread(&mut self, coupled: &Coupled, view: &View, pi: &[f64]) {
-        let k = coupled.rows.len();
-        let prices = Prices { kappa: coupled.weights(1.0, &pi[..k], &mut self.rho), rho: &self.rho, mu: &pi[k..] };
-        let stride = view.n.div_ceil(SPREAD_SAMPLE).max(1);
-        self.spread.clear();
-        for j in 0..view.m {
-            let values = (0..view.n).step_by(stride).map(|i| prices.value(view, i, j)).filter(|v| v.is_finite());
-            let (sum, count) = values.clone().fold((0.0, 0.0), |(sum, count), v| (sum + v, count + 1.0));
-            let mean = sum / f64::max(count, 1.0);
-            let off: f64 = values.map(|v| (v - mean).abs()).sum();
-            self.spread.push(f64::max(off / f64::max(count, 1.0), f64::MIN_POSITIVE));
-        }
-    }
-
     /// D, its slope, and the gaps.
     fn evaluate(&mut self, coupled: &Coupled, view: &View, share: &Share, pi: &[f64]) -> f64 {
         let (y, mu) = pi.split_at(share.need.len());
@@ -161,47 +146,49 @@ impl Newton {
         value
     }
 
-    /// The gap, in spreads, below which a query counts as a near-tie: wide enough for what must still
-    /// move.
-    fn near(&mut self, view: &View, share: &Share, pi: &[f64]) -> f64 {
-        let k = share.need.len();
-        let open = |(s, pi): &(&f64, &f64)| **s > 0.0 || **pi > 0.0;
-        let units: f64 = self.slope[k..].iter().zip(&pi[k..]).filter(open).map(|(s, _)| s.abs()).sum();
-        let lack: f64 = self.slope[..k].iter().zip(&pi[..k]).filter(open).map(|(s, _)| s.abs()).sum();
-        let wanted = units + 4.0 * lack.min(view.n as f64) + 4.0 * pi.len() as f64;
-        self.quantile(wanted / view.n as f64)
+    /// What the coupling rows lack or have too much of, in queries.
+    fn lack(&self, pi: &[f64], k: usize) -> f64 {
+        let open = |r: &usize| pi[*r] > 0.0 || self.slope[*r] > 0.0;
+        (0..k).filter(open).map(|r| 4.0 * self.slope[r].abs()).sum()
     }
 
-    /// Gap in spreads of its two models.
-    fn scaled(&self, i: usize) -> f64 {
-        let spread = |j: u32| self.spread[j as usize];
-        2.0 * self.sweep.gap[i] / (spread(self.sweep.first[i]) + spread(self.sweep.second[i]))
-    }
-
-    /// The scaled gap below which about this fraction of the queries lies.
-    fn quantile(&mut self, fraction: f64) -> f64 {
-        let n = self.sweep.gap.len();
-        let stride = n.div_ceil(QUANTILE_SAMPLE).max(1);
+    /// Per model, the gap within which about `wanted(self, model, queries near it)` queries have it as
+    /// best or second.
+    fn widths(&mut self, view: &View, wanted: impl Fn(&Self, usize, f64) -> f64) {
+        let stride = view.n.div_ceil(GAPS).max(1);
         let mut gaps = std::mem::take(&mut self.gaps);
-        gaps.clear();
-        gaps.extend((0..n).step_by(stride).filter(|&i| self.sweep.gap[i].is_finite()).map(|i| self.scaled(i)));
-        let mut quantile = f64::INFINITY;
-        if !gaps.is_empty() {
-            let at = ((fraction * gaps.len() as f64) as usize).min(gaps.len() - 1);
-            quantile = gaps.select_nth_unstable_by(at, f64::total_cmp).1.max(f64::MIN_POSITIVE);
+        gaps.resize(view.m, Vec::new());
+        gaps.iter_mut().for_each(Vec::clear);
+        for i in (0..view.n).step_by(stride).filter(|&i| self.sweep.gap[i].is_finite()) {
+            gaps[self.sweep.first[i] as usize].push(self.sweep.gap[i]);
+            gaps[self.sweep.second[i] as usize].push(self.sweep.gap[i]);
+        }
+        self.width.clear();
+        for (j, gaps) in gaps.iter_mut().enumerate() {
+            let touching = (gaps.len() * stride) as f64;
+            let at = (wanted(self, j, touching) / stride as f64).max(LEAST_GAPS) as usize;
+            let width = match gaps.len() {
+                0 => 0.0,
+                len => *gaps.select_nth_unstable_by(at.min(len - 1), f64::total_cmp).1,
+            };
+            self.width.push(width.max(f64::MIN_POSITIVE));
         }
         self.gaps = gaps;
-        quantile
     }
 
-    /// About `wanted` queries whose two best models are closest, in order.
-    pub fn closest(&mut self, wanted: usize) -> Vec<u32> {
-        let n = self.sweep.gap.len();
-        if wanted >= n {
-            return (0..n as u32).collect();
+    /// About `wanted` queries whose two best models are closest, at least some for each model, in order.
+    pub fn closest(&mut self, view: &View, wanted: usize) -> Vec<u32> {
+        if wanted >= view.n {
+            return (0..view.n as u32).collect();
         }
-        let width = self.quantile(wanted as f64 / n as f64);
-        (0..n as u32).filter(|&i| self.scaled(i as usize) <= width).collect()
+        let fraction = 0.5 * wanted as f64 / view.n as f64;
+        self.widths(view, |_, _, touching| (fraction * touching).max(0.4 * wanted as f64 / view.m as f64));
+        let near = |i: &u32| {
+            let i = *i as usize;
+            let width = |j: u32| self.width[j as usize];
+            self.sweep.gap[i] <= width(self.sweep.first[i]).max(width(self.sweep.second[i]))
+        };
+        (0..view.n as u32).filter(near).collect()
     }
 
     /// The Hessian of −D, and the mean effect of a near-tie on each coupling row.
@@ -215,7 +202,7 @@ impl Newton {
         let mut u = vec![0.0; k];
         for i in 0..view.n {
             let (first, other) = (self.sweep.first[i] as usize, self.sweep.second[i] as usize);
-            let width = 0.5 * self.width * (self.spread[first] + self.spread[other]);
+            let width = self.width[first].max(self.width[other]);
             if self.sweep.gap[i] > width || first == other {
                 continue;
             }
@@ -257,7 +244,7 @@ impl Newton {
         self.free.clear();
         let frozen = |q: usize| q >= k && !coupled.limited(q - k);
         self.free.extend((0..d).filter(|&q| !frozen(q) && (pi[q] > 0.0 || self.slope[q] > 0.0)));
-        let mean = self.spread.iter().sum::<f64>() / self.spread.len() as f64;
+        let mean = self.width.iter().sum::<f64>() / self.width.len() as f64;
         for _ in 0..d {
             let f = self.free.len();
             self.factor.clear();
@@ -268,9 +255,8 @@ impl Newton {
                 }
                 // Levenberg's damping, which also holds prices that no near-tie moves: a slope of one
                 // query must not ask for more than a few widths.
-                let (effect, spread) = if qa < k { (self.effect[qa], mean) } else { (1.0, self.spread[qa - k]) };
+                let (effect, width) = if qa < k { (self.effect[qa], mean) } else { (1.0, self.width[qa - k]) };
                 let own = self.hessian[qa * d + qa];
-                let width = self.width * spread;
                 self.factor[a * f + a] += 1e-9 * own + effect * (0.02 * self.slope[qa].abs() + 1e-3 * effect) / width;
                 let fixed: f64 = (0..d).map(|q| self.hessian[qa * d + q] * self.step[q]).sum();
                 self.factor[f * f + a] = self.slope[qa] - fixed;
