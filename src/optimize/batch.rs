@@ -210,9 +210,15 @@ fn relax(coupled: &Coupled, view: &View, workspace: &mut Workspace) -> Option<Re
     let share = Share::of(coupled, view);
     let mut prices = workspace.newton.prices(coupled, view, &mut workspace.simplex);
     sweep(coupled, view, &prices, workspace);
-    let choice = workspace.newton.sweep.first.clone();
-    let mut wanted = if view.n <= ALL { view.n } else { ((CORE * (view.n as f64).sqrt()) as usize).clamp(ALL / 4, view.n) };
-    let mut core = Core::new(coupled, view, &share, workspace.newton.closest(view, wanted), &choice);
+    let used = workspace.newton.sweep.used(&prices);
+    let all = view.n <= ALL;
+    let mut wanted = if all { view.n } else { ((CORE * (view.n as f64).sqrt()) as usize).min(view.n) };
+    let part = |newton: &mut Newton, wanted: usize| {
+        let id = newton.closest(view, wanted);
+        let used = Some(&used).filter(|_| id.len() < view.n);
+        Core::new(coupled, view, &share, id, used)
+    };
+    let mut core = part(&mut workspace.newton, wanted);
     workspace.simplex.start(&core, core.scaled(&prices));
     let mut bound = f64::NEG_INFINITY;
     for _ in 0..ROUNDS {
@@ -222,7 +228,7 @@ fn relax(coupled: &Coupled, view: &View, workspace: &mut Workspace) -> Option<Re
             Outcome::Unbounded if core.n == view.n => return None,
             Outcome::Unbounded => {
                 wanted = (wanted * 8).min(view.n);
-                core = Core::new(coupled, view, &share, workspace.newton.closest(view, wanted), &choice);
+                core = part(&mut workspace.newton, wanted);
                 workspace.simplex.start(&core, core.scaled(&prices));
                 continue;
             }
@@ -238,9 +244,9 @@ fn relax(coupled: &Coupled, view: &View, workspace: &mut Workspace) -> Option<Re
         let mut open = vec![false; view.n];
         core.id.iter().for_each(|&i| open[i as usize] = true);
         let changed = (0..view.n).filter(|&i| {
-            first[i] != choice[i]
+            first[i] != used.choice[i]
                 && !open[i]
-                && rho_prices.value(view, i, first[i] as usize) < rho_prices.value(view, i, choice[i] as usize)
+                && rho_prices.value(view, i, first[i] as usize) < rho_prices.value(view, i, used.choice[i] as usize)
         });
         let changed: Vec<u32> = changed.map(|i| i as u32).collect();
         if changed.is_empty() {
@@ -249,14 +255,14 @@ fn relax(coupled: &Coupled, view: &View, workspace: &mut Workspace) -> Option<Re
         let mut id = std::mem::take(&mut core.id);
         id.extend(changed);
         let scaled = core.scale;
-        core = Core::new(coupled, view, &share, id, &choice);
+        core = Core::new(coupled, view, &share, id, Some(&used));
         if core.scale == scaled {
             workspace.simplex.extend(&core);
         } else {
             workspace.simplex.start(&core, core.scaled(&prices));
         }
     }
-    Some(Relaxed { pi: workspace.simplex.pi.clone(), core, choice, bound, prices })
+    Some(Relaxed { pi: workspace.simplex.pi.clone(), core, choice: used.choice, bound, prices })
 }
 
 /// One pass at the given prices; the bound they prove.

@@ -43,9 +43,19 @@ pub(super) struct Core {
     pub fixed: f64,
 }
 
+/// A choice for every query of a problem, not scaled.
+pub(super) struct Used {
+    pub choice: Vec<u32>,
+    pub objective: f64,
+    /// Σ w of each coupling row.
+    pub sums: Vec<f64>,
+    /// Queries per model.
+    pub load: Vec<f64>,
+}
+
 impl Core {
-    /// The core `id` of a problem in which query i otherwise keeps `choice[i]`.
-    pub fn new(coupled: &Coupled, view: &View, share: &Share, id: Vec<u32>, choice: &[u32]) -> Self {
+    /// The core `id` of a problem in which all other queries keep their choice (`None`: there are none).
+    pub fn new(coupled: &Coupled, view: &View, share: &Share, id: Vec<u32>, used: Option<&Used>) -> Self {
         let (n, m, whole) = (id.len(), view.m, view.n);
         let mut cost = Vec::with_capacity(n * m);
         let mut quality = Vec::with_capacity(n * m);
@@ -94,30 +104,23 @@ impl Core {
         for row in core.rows.iter_mut().filter(|row| row.kind == Kind::Budget) {
             row.need *= scale;
         }
-        core.fix(view, choice);
+        if let Some(used) = used {
+            core.fix(used);
+        }
         core
     }
 
-    /// Takes what all queries outside the core use from the right-hand sides.
-    fn fix(&mut self, view: &View, choice: &[u32]) {
-        if self.n == view.n {
-            return;
+    /// Takes what all queries outside the core use from the right-hand sides: all of it, less what the
+    /// core's own first choices do.
+    fn fix(&mut self, used: &Used) {
+        let own: Vec<u32> = self.id.iter().map(|&i| used.choice[i as usize]).collect();
+        let own = Column::new(self, own);
+        own.x.iter().for_each(|&j| self.limits[j as usize] += 1.0);
+        self.limits.iter_mut().zip(&used.load).for_each(|(limit, load)| *limit -= load);
+        self.fixed = used.objective * if self.maximise { 1.0 } else { self.scale } - own.a;
+        for ((row, sum), own) in self.rows.iter_mut().zip(&used.sums).zip(&own.w) {
+            row.need -= sum * if row.kind == Kind::Budget { self.scale } else { 1.0 } - own;
         }
-        let mut open = vec![false; view.n];
-        self.id.iter().for_each(|&i| open[i as usize] = true);
-        let mut sums = vec![Sum::default(); self.rows.len()];
-        let mut objective = Sum::default();
-        for (i, &j) in choice.iter().enumerate().filter(|(i, _)| !open[*i]) {
-            let at = j as usize * view.n + i;
-            let (c, p) = (view.cost[at] * self.scale, view.quality[at]);
-            self.limits[j as usize] -= 1.0;
-            objective.add(if self.maximise { -p } else { c });
-            for (row, sum) in self.rows.iter().zip(&mut sums) {
-                sum.add(row.weight(c, p, view.group.map_or(0, |group| group[i])));
-            }
-        }
-        self.fixed = objective.value();
-        self.rows.iter_mut().zip(&sums).for_each(|(row, sum)| row.need -= sum.value());
     }
 
     /// The part that a gap leaves open at prices `pi`: pairs whose reduced cost reaches it are closed,

@@ -70,7 +70,7 @@ impl Newton {
             let part = sample.view(view);
             let share = Share::of(coupled, &part);
             if lowest {
-                let core = Core::new(coupled, &part, &share, (0..part.n as u32).collect(), &[]);
+                let core = Core::new(coupled, &part, &share, (0..part.n as u32).collect(), None);
                 exact.start(&core, core.scaled(&pi));
                 exact.run(&core, 50 * part.n as u64);
                 pi = core.unscaled(&exact.pi);

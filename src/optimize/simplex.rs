@@ -87,8 +87,13 @@ pub(super) struct Simplex {
     turn: Vec<f64>,
     tied: Vec<u32>,
     column: Vec<f64>,
+    /// μ and its rate per model.
+    slots: Vec<(f64, f64)>,
     now: Vec<f64>,
     rate: Vec<f64>,
+    /// `v` of all pairs and its rate along the step.
+    values: Vec<f64>,
+    rates: Vec<f64>,
     rho_of: Vec<f64>,
     turn_of: Vec<f64>,
     nearest: Vec<f64>,
@@ -534,6 +539,7 @@ impl Simplex {
                 stop = (pi / -turn, Some(Basic::Slack(row as u32)));
             }
         }
+        self.breakpoints(core, &at, &turn, least_rate);
         // Queries with ties that stay: a third model ends the step.
         self.tied.clear();
         for (s, basic) in self.basis.iter().enumerate() {
@@ -546,12 +552,12 @@ impl Simplex {
         }
         for &query in &self.tied {
             let (q, key) = (query as usize, self.key[query as usize]);
-            let (now, rate) = (at.of(core, q, key as usize), turn.of(core, q, key as usize));
-            for j in (0..core.m).filter(|&j| core.is_open(q, j)) {
-                let closing = rate - turn.of(core, q, j);
+            let (now, rate) = (self.values[key as usize * n + q], self.rates[key as usize * n + q]);
+            for j in 0..core.m {
+                let closing = rate - self.rates[j * n + q];
                 // Its ties stay where they are: they close at no rate.
                 if closing > least_rate && !self.basis.contains(&Basic::Tie { query, model: j as u32 }) {
-                    let t = ((at.of(core, q, j) - now) / closing).max(0.0);
+                    let t = ((self.values[j * n + q] - now) / closing).max(0.0);
                     if t < stop.0 {
                         stop = (t, Some(Basic::Tie { query, model: j as u32 }));
                     }
@@ -559,7 +565,6 @@ impl Simplex {
             }
         }
 
-        self.breakpoints(core, &at, &turn, least_rate);
         for &query in &self.tied {
             self.nearest[query as usize] = f64::INFINITY;
         }
@@ -573,8 +578,8 @@ impl Simplex {
         let mut heap = BinaryHeap::from(heap);
         while let Some(next) = heap.pop() {
             let (q, key) = (next.q as usize, self.key[next.q as usize] as usize);
-            let rate = turn.of(core, q, next.model as usize);
-            rise -= turn.of(core, q, key) - rate;
+            let rate = self.rates[next.model as usize * n + q];
+            rise -= self.rates[key * n + q] - rate;
             if rise <= level {
                 stop = (next.t, Some(Basic::Tie { query: next.q, model: next.model }));
                 break;
@@ -583,12 +588,12 @@ impl Simplex {
             add_column(core, q, key, 1.0, &mut self.rest);
             add_column(core, q, next.model as usize, -1.0, &mut self.rest);
             self.key[q] = next.model;
-            let now = at.of(core, q, next.model as usize);
+            let now = self.values[next.model as usize * n + q];
             let mut again = Break { t: stop.0, q: next.q, model: u32::MAX };
-            for j in (0..core.m).filter(|&j| core.is_open(q, j)) {
-                let closing = rate - turn.of(core, q, j);
+            for j in 0..core.m {
+                let closing = rate - self.rates[j * n + q];
                 if closing > least_rate {
-                    let t = ((at.of(core, q, j) - now) / closing).max(next.t);
+                    let t = ((self.values[j * n + q] - now) / closing).max(next.t);
                     if t < again.t {
                         again = Break { t, model: j as u32, ..again };
                     }
@@ -616,14 +621,18 @@ impl Simplex {
     /// Where each query first changes its model along a direction.
     fn breakpoints(&mut self, core: &Core, at: &Terms, turn: &Terms, least_rate: f64) {
         let n = core.n;
-        self.now.clear();
-        self.rate.clear();
-        for (q, &key) in self.key.iter().enumerate() {
-            let (pair, row, group) = (key as usize * n + q, core.row_of[key as usize], core.group[q] as usize);
-            let (cost, quality) = (core.cost[pair], core.quality[pair]);
-            let (mu, turn_mu) = if row == NO_ROW { (0.0, 0.0) } else { (at.mu[row as usize], turn.mu[row as usize]) };
-            self.now.push(at.kappa * cost - at.rho[group] * quality + mu);
-            self.rate.push(turn.kappa * cost - turn.rho[group] * quality + turn_mu);
+        let mu = |terms: &Terms, j: usize| if core.row_of[j] == NO_ROW { 0.0 } else { terms.mu[core.row_of[j] as usize] };
+        self.slots.clear();
+        self.slots.extend((0..core.m).map(|j| (mu(at, j), mu(turn, j))));
+        self.now.resize(n, 0.0);
+        self.rate.resize(n, 0.0);
+        let keys = self.key.iter().zip(&core.group).enumerate();
+        for ((q, (&key, &group)), (now, rate)) in keys.zip(self.now.iter_mut().zip(&mut self.rate)) {
+            let (key, group) = (key as usize, group as usize);
+            let (cost, quality) = (core.cost[key * n + q], core.quality[key * n + q]);
+            let (mu, turn_mu) = self.slots[key];
+            *now = at.kappa * cost - at.rho[group] * quality + mu;
+            *rate = turn.kappa * cost - turn.rho[group] * quality + turn_mu;
         }
         for (to, rho) in [(&mut self.rho_of, at.rho), (&mut self.turn_of, turn.rho)] {
             to.clear();
@@ -633,12 +642,14 @@ impl Simplex {
                 to.resize(n, rho[0]);
             }
         }
+        self.values.resize(n * core.m, 0.0);
+        self.rates.resize(n * core.m, 0.0);
         self.nearest.clear();
         self.nearest.resize(n, f64::INFINITY);
         self.model.clear();
         self.model.resize(n, 0.0);
         for j in 0..core.m {
-            let mu = |terms: &Terms| if core.row_of[j] == NO_ROW { 0.0 } else { terms.mu[core.row_of[j] as usize] };
+            let (mu, turn_mu) = self.slots[j];
             let slice = j * n..(j + 1) * n;
             let pairs = Pairs {
                 model: j as f64,
@@ -647,11 +658,13 @@ impl Simplex {
                 closed: &core.closed[slice],
                 now: &self.now,
                 rate: &self.rate,
-                at: (at.kappa, &self.rho_of, mu(at)),
-                turn: (turn.kappa, &self.turn_of, mu(turn)),
+                at: (at.kappa, &self.rho_of, mu),
+                turn: (turn.kappa, &self.turn_of, turn_mu),
                 least_rate,
             };
-            closest(&pairs, &mut self.nearest, &mut self.model);
+            let slice = j * n..(j + 1) * n;
+            let (values, rates) = (&mut self.values[slice.clone()], &mut self.rates[slice]);
+            closest(&pairs, values, rates, &mut self.nearest, &mut self.model);
         }
     }
 
@@ -726,15 +739,17 @@ struct Pairs<'a> {
 
 vectorised! {
     /// Lowers `nearest` (and sets `model`) where this model overtakes the key first.
-    fn closest(pairs: &Pairs, nearest: &mut [f64], model: &mut [f64]) {
+    fn closest(pairs: &Pairs, values: &mut [f64], rates: &mut [f64], nearest: &mut [f64], model: &mut [f64]) {
         let n = nearest.len();
         let (cost, quality, closed) = (&pairs.cost[..n], &pairs.quality[..n], &pairs.closed[..n]);
         let (now, rate, model) = (&pairs.now[..n], &pairs.rate[..n], &mut model[..n]);
         let ((kappa, rho, mu), (turn_kappa, turn_rho, turn_mu)) = (pairs.at, pairs.turn);
         let (rho, turn_rho) = (&rho[..n], &turn_rho[..n]);
+        let (values, rates) = (&mut values[..n], &mut rates[..n]);
         for q in 0..n {
-            let distance = kappa * cost[q] - rho[q] * quality[q] + mu + closed[q] - now[q];
-            let closing = rate[q] - (turn_kappa * cost[q] - turn_rho[q] * quality[q] + turn_mu);
+            values[q] = kappa * cost[q] - rho[q] * quality[q] + mu + closed[q];
+            rates[q] = turn_kappa * cost[q] - turn_rho[q] * quality[q] + turn_mu;
+            let (distance, closing) = (values[q] - now[q], rate[q] - rates[q]);
             let t = if distance > 0.0 { distance } else { 0.0 } / closing;
             let t = if closing > pairs.least_rate { t } else { f64::INFINITY };
             let closer = t < nearest[q];

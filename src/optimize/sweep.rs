@@ -6,6 +6,7 @@
 //! Plain x86-64 has half the lanes of AVX2, so there the same code is compiled twice and chosen at
 //! run time; no fused multiply-add, so that every host gets the same bits.
 
+use super::core::Used;
 use super::price::Sum;
 use super::rows::Row;
 
@@ -70,6 +71,19 @@ struct Block {
 }
 
 impl Sweep {
+    /// What the choices of the last pass add up to; `prices`: those of the pass, y then μ.
+    pub fn used(&self, prices: &[f64]) -> Used {
+        let (y, mu) = prices.split_at(self.sums.len());
+        let rows: f64 = y.iter().zip(&self.sums).map(|(y, sum)| y * sum).sum();
+        let slots: f64 = mu.iter().zip(&self.load).map(|(mu, load)| mu * load).sum();
+        Used {
+            choice: self.first.clone(),
+            objective: self.value + rows - slots,
+            sums: self.sums.clone(),
+            load: self.load.clone(),
+        }
+    }
+
     /// Passes over all pairs.
     pub fn run(&mut self, view: &View, prices: &Prices, rows: &[Row]) {
         let View { n, m, .. } = *view;
