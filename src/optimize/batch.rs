@@ -100,7 +100,7 @@ pub(super) fn solve(problem: &Problem, workspace: &mut Workspace) -> Plan {
 
 /// Why not every query can be placed at all, whatever it costs.
 fn unplaceable(problem: &Problem) -> Option<Infeasible> {
-    let (n, m) = (problem.queries, problem.models);
+    let n = problem.queries;
     let mut open = vec![false; n];
     for row in problem.cost.chunks_exact(n.max(1)) {
         open.iter_mut().zip(row).for_each(|(open, c)| *open |= c.is_finite());
@@ -168,7 +168,7 @@ fn optimise(problem: &Problem, maximise: bool, workspace: &mut Workspace) -> Pla
     let gap_of = |plan: &Column| relative_gap(plan.a + core.fixed, bound * scale);
     let mut finished = Finished { best: incumbent, proven: false };
     if finished.best.as_ref().is_none_or(|plan| gap_of(plan) > OPTIMALITY) {
-        let all = core.n == view.n;
+        let all = view.n <= ALL;
         let work = if all { PROOF } else { POLISH };
         if all {
             finished = finish(&core, &dual, &anchor, finished.best, coupled.step(), std::env::var("D").map_or(1_000_000,|x|x.parse().unwrap()));

@@ -19,12 +19,15 @@ const FACTOR: usize = 8;
 /// Queries taken together into a sample: a cache line of costs.
 const RUN: usize = 8;
 /// A sample is not smaller than this times the number of prices.
-const LEAST_PER_PRICE: usize = 12;
+const LEAST_PER_PRICE: usize = 10;
 /// Steps per level.
 const STEPS: usize = 10;
 /// Gaps looked at to find the width of a near-tie, and the least number that decides one.
 const GAPS: usize = 8192;
 const LEAST_GAPS: f64 = 2.0;
+/// Damping of a step, as a fraction of what keeps it within a width; ten times as much after a step
+/// too far.
+const DAMPING: f64 = 0.02;
 /// Steps end when no price has more left to move than this times the root of the queries.
 const NOISE: f64 = 0.15;
 
@@ -91,17 +94,24 @@ impl Newton {
         let (k, d) = (share.need.len(), pi.len());
         let noise = NOISE * (view.n as f64).sqrt();
         let mut highest = f64::NEG_INFINITY;
+        let mut damping = DAMPING;
         self.best.clear();
         self.best.extend_from_slice(pi);
         for _ in 0..STEPS {
             normalise(coupled, &mut pi[k..]);
+            let slope = std::mem::take(&mut self.slope);
             let value = self.evaluate(coupled, view, share, pi);
             if value < highest {
-                // Too far: halfway back.
-                pi.iter_mut().zip(&self.best).for_each(|(pi, best)| *pi = 0.5 * (*pi + best));
+                // Too far: from where it was with more damping.
+                damping *= 10.0;
+                self.slope = slope;
+                pi.copy_from_slice(&self.best);
+                self.solve(coupled, k, pi, damping);
+                pi.iter_mut().zip(&self.step).for_each(|(pi, step)| *pi = (*pi + step).max(0.0));
                 continue;
             }
             highest = value;
+            damping = (0.3 * damping).max(DAMPING);
             self.best.copy_from_slice(pi);
             self.widths(view, |newton, j, touching| {
                 // Twice what must still move there, and its part of what the coupling rows lack.
@@ -112,7 +122,7 @@ impl Newton {
             if self.left(k, pi) <= noise {
                 break;
             }
-            self.solve(coupled, k, pi);
+            self.solve(coupled, k, pi, damping);
             pi.iter_mut().zip(&self.step).for_each(|(pi, step)| *pi = (*pi + step).max(0.0));
         }
         pi.copy_from_slice(&self.best);
@@ -237,7 +247,7 @@ impl Newton {
 
     /// The step that maximises the quadratic model over π + step ≥ 0: prices that would fall below
     /// zero are put there and the rest solved again.
-    fn solve(&mut self, coupled: &Coupled, k: usize, pi: &[f64]) {
+    fn solve(&mut self, coupled: &Coupled, k: usize, pi: &[f64], damping: f64) {
         let d = pi.len();
         self.step.clear();
         self.step.resize(d, 0.0);
@@ -257,7 +267,7 @@ impl Newton {
                 // query must not ask for more than a few widths.
                 let (effect, width) = if qa < k { (self.effect[qa], mean) } else { (1.0, self.width[qa - k]) };
                 let own = self.hessian[qa * d + qa];
-                self.factor[a * f + a] += 1e-9 * own + effect * (0.02 * self.slope[qa].abs() + 1e-3 * effect) / width;
+                self.factor[a * f + a] += 1e-9 * own + effect * damping * (self.slope[qa].abs() + 0.1 * effect) / width;
                 let fixed: f64 = (0..d).map(|q| self.hessian[qa * d + q] * self.step[q]).sum();
                 self.factor[f * f + a] = self.slope[qa] - fixed;
             }

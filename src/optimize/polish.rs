@@ -72,47 +72,50 @@ fn round(core: &Core, pi: &[f64], plan: &mut Column) -> bool {
     // One exchange alone is a pair with nothing.
     exchanges.push(Exchange { moves: [NONE; 3], count: 0, own: 0.0, lead: 0.0 });
     exchanges.sort_unstable_by(|a, b| a.lead.total_cmp(&b.lead).then(a.own.total_cmp(&b.own)).then(a.moves.cmp(&b.moves)));
+    let parts = |e: &Exchange| e.moves.into_iter().take(e.count as usize);
+    let effect: Vec<f64> = exchanges
+        .iter()
+        .flat_map(|e| (0..k).map(move |r| (e, r)))
+        .map(|(e, r)| parts(e).map(|at| effects[at as usize * k + r]).sum())
+        .collect();
+    let effect = |e: usize, r: usize| effect[e * k + r];
+    // The change of the objective.
+    let change: Vec<f64> =
+        exchanges.iter().enumerate().map(|(e, x)| x.own + (0..k).map(|r| pi[r] * effect(e, r)).sum::<f64>()).collect();
     let cheapest = exchanges.iter().map(|e| e.own).fold(0.0, f64::min);
-    let effect = |e: &Exchange, r: usize| e.moves[..e.count as usize].iter().map(|&at| effects[at as usize * k + r]).sum::<f64>();
-    let by_cost = {
-        let mut order: Vec<u32> = (0..exchanges.len() as u32).collect();
-        order.sort_by(|&a, &b| exchanges[a as usize].own.total_cmp(&exchanges[b as usize].own));
-        order
-    };
+    let mut by_cost: Vec<u32> = (0..exchanges.len() as u32).collect();
+    by_cost.sort_unstable_by(|&a, &b| exchanges[a as usize].own.total_cmp(&exchanges[b as usize].own).then(a.cmp(&b)));
+    // What all other rows' surplus is worth.
+    let others = worth - surplus[lead].max(0.0) * pi[lead];
     let mut best = (-1e-12 * worth, None);
     let mut left = PAIRS;
     for &a in &by_cost {
-        let first = &exchanges[a as usize];
+        let a = a as usize;
+        let first = &exchanges[a];
         if left == 0 || first.own + cheapest - worth >= best.0 {
             break;
         }
-        let lowest = -surplus[lead] - first.lead;
-        let start = exchanges.partition_point(|e| e.lead < lowest - 1e-12 * surplus[lead].abs());
+        let start = exchanges.partition_point(|e| e.lead + first.lead < -surplus[lead]);
         for (b, second) in exchanges.iter().enumerate().skip(start) {
             // Even if all other surplus were used up, this row alone leaves too much.
-            let least = first.own + second.own.min(0.0) + cheapest.min(0.0) - worth
-                + pi[lead] * (surplus[lead] + first.lead + second.lead);
-            if least >= best.0 {
-                break;
-            }
-            if left == 0 {
+            if left == 0 || first.own + cheapest - others + pi[lead] * (first.lead + second.lead) >= best.0 {
                 break;
             }
             left -= 1;
-            let gain = first.own + second.own + (0..k).map(|r| pi[r] * (effect(first, r) + effect(second, r))).sum::<f64>();
-            if gain >= best.0 || !disjoint(&moves, first, second) {
-                continue;
-            }
-            let holds = |r: usize| surplus[r] + effect(first, r) + effect(second, r) >= 0.0;
-            if (0..k).all(holds) && fits(core, &plan.x, &moves, first, second) {
-                best = (gain, Some((a, b as u32)));
+            let gain = change[a] + change[b];
+            if gain < best.0
+                && (0..k).all(|r| surplus[r] + effect(a, r) + effect(b, r) >= 0.0)
+                && disjoint(&moves, first, second)
+                && fits(core, &plan.x, &moves, first, second)
+            {
+                best = (gain, Some((a, b)));
             }
         }
     }
     let (_, Some((a, b))) = best else { return false };
     let mut x = plan.x.clone();
-    for e in [&exchanges[a as usize], &exchanges[b as usize]] {
-        for &at in &e.moves[..e.count as usize] {
+    for e in [&exchanges[a], &exchanges[b]] {
+        for at in parts(e) {
             x[moves[at as usize].q as usize] = moves[at as usize].to;
         }
     }
