@@ -163,7 +163,7 @@ fn optimise(problem: &Problem, maximise: bool, workspace: &mut Workspace) -> Pla
     let anchor = Column::new(&core, workspace.simplex.whole(&core));
     let mut incumbent = Some(anchor.clone()).filter(|anchor| anchor.feasible(&core));
     if let Some(plan) = &mut incumbent {
-        polish(&core, &pi, plan);
+        polish(&core, &dual, plan);
     }
     let gap_of = |plan: &Column| relative_gap(plan.a + core.fixed, bound * scale);
     let mut finished = Finished { best: incumbent, proven: false };

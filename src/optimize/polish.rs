@@ -11,6 +11,7 @@
 //! some thousands.
 
 use super::core::{Column, Core, NO_ROW};
+use super::finish::Dual;
 use super::simplex::terms;
 
 /// Moves of least reduced cost from which exchanges are built.
@@ -44,20 +45,21 @@ struct Exchange {
 
 const NONE: u32 = u32::MAX;
 
-/// Improves a feasible plan in place until no pair of exchanges does. `pi`: prices per row.
-pub(super) fn polish(core: &Core, pi: &[f64], plan: &mut Column) {
+/// Improves a feasible plan in place until no pair of exchanges does. 
+pub(super) fn polish(core: &Core, dual: &Dual, plan: &mut Column) {
     for _ in 0..ROUNDS {
-        if !round(core, pi, plan) {
+        if !round(core, dual, plan) {
             break;
         }
     }
 }
 
-fn round(core: &Core, pi: &[f64], plan: &mut Column) -> bool {
+fn round(core: &Core, dual: &Dual, plan: &mut Column) -> bool {
+    let pi = dual.pi;
     let k = core.rows.len();
     let surplus: Vec<f64> = core.rows.iter().zip(&plan.w).map(|(row, w)| w - row.need).collect();
-    // What the surplus is worth: no exchange that costs more can pay.
-    let worth: f64 = surplus.iter().zip(pi).map(|(s, y)| s.max(0.0) * y).sum();
+    // What surplus, unused priced slots and moves so far cost together: no exchange can gain more.
+    let worth = plan.a - dual.bound;
     let Some(lead) = (0..k).max_by(|&a, &b| (surplus[a] * pi[a]).total_cmp(&(surplus[b] * pi[b]))) else { return false };
     if worth <= 0.0 {
         return false;
