@@ -56,6 +56,7 @@ mod batch;
 mod finish;
 mod master;
 pub mod price;
+pub mod stream;
 mod transport;
 
 pub use price::{PricePoint, frontier, price_of_quality, price_on};
