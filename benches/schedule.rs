@@ -547,14 +547,11 @@ fn recorded(outcomes: &Outcomes, queries: &[QueryRow], models: &[String]) -> Exp
 
 /// The most quality for an expected cost of all queries.
 fn most_quality(expected: &Expected, limits: &[u64], budget: f64) -> Result<Vec<usize>> {
-    let (n, m) = (expected.queries(), expected.models);
-    let columns = |values: &[f64]| -> Vec<f64> {
-        (0..m).flat_map(|j| values.iter().skip(j).step_by(m)).copied().collect()
-    };
-    let (cost, quality) = (columns(&expected.cost), columns(&expected.quality));
-    let problem =
-        Problem { limits: Some(limits), budget_usd: Some(budget), ..Problem::new(n, m, &cost, &quality) };
-    Ok(solve(&problem)?.assignment.into_iter().map(|j| j as usize).collect())
+    let all: Vec<usize> = (0..expected.queries()).collect();
+    let (cost, quality) = expected.matrices(&all);
+    let batch = Problem::new(all.len(), expected.models, &cost, &quality);
+    let plan = solve(&Problem { limits: Some(limits), budget_usd: Some(budget), ..batch })?;
+    Ok(plan.assignment.into_iter().map(|j| j as usize).collect())
 }
 
 /// The numbers below n in an order that depends on the seed (Fisher–Yates).

@@ -9,17 +9,15 @@
 //! Pair (i, j) stands at `i·M + j`; costs are USD.
 
 use crate::error::{Error, Result};
+use crate::optimize::stream::{Horizon, Stream, Terms};
 use crate::optimize::{Plan, Problem, solve};
 
 /// How far below the largest reachable mean quality a plan is asked for where the target itself is
 /// out of reach: at the very largest the price of quality has no bound.
 const BELOW_LARGEST: f64 = 1e-6;
 
-/// Queries between two renewals of the prices in [`one_by_one`].
-const RENEW_EVERY: usize = 32;
-
 /// Queries that prices are made on in [`one_by_one`].
-const SAMPLE: usize = 256;
+const WINDOW: usize = 512;
 
 /// What is expected of N queries on M models.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -38,6 +36,15 @@ impl Expected {
     /// N.
     pub fn queries(&self) -> usize {
         self.quality.len() / self.models.max(1)
+    }
+
+    /// Cost and quality of some queries, model by model as the optimizer takes them.
+    pub fn matrices(&self, queries: &[usize]) -> (Vec<f64>, Vec<f64>) {
+        let m = self.models;
+        let matrix = |values: &[f64]| -> Vec<f64> {
+            (0..m).flat_map(|j| queries.iter().map(move |&i| i * m + j)).map(|at| values[at]).collect()
+        };
+        (matrix(&self.cost), matrix(&self.quality))
     }
 }
 
@@ -113,10 +120,6 @@ impl<'a> Slots<'a> {
     fn free(&self) -> impl Iterator<Item = usize> {
         (0..self.limits.len()).filter(|&j| self.used[j] < self.limits[j])
     }
-
-    fn left(&self, j: usize) -> u64 {
-        self.limits[j] - self.used[j]
-    }
 }
 
 /// Schedules the queries of `order` as they come by a rule of others; the model of each, in that order.
@@ -176,15 +179,11 @@ pub fn in_batches(
     Ok(chosen)
 }
 
-/// Schedules the queries of `order` as they come, each at the least `c − λ·p + μ_j` among the free
-/// models.
-///
-/// The prices are those of a plan for recent queries, at first those of `past`: a sample of what is
-/// to come, asked for what the queries to come have to bring, under the workloads left for them scaled
-/// to its number. They are renewed every few queries.
+/// Schedules the queries of `order` as they come, at prices that start from those of the queries of
+/// `past`; see [`stream`](crate::optimize::stream).
 ///
 /// # Errors
-/// Where there are fewer slots than queries, or what [`solve`] refuses.
+/// Where there are fewer slots than queries, or what [`Stream`] refuses.
 pub fn one_by_one(
     expected: &Expected,
     order: &[usize],
@@ -192,32 +191,22 @@ pub fn one_by_one(
     target: f64,
     past: &Expected,
 ) -> Result<Vec<usize>> {
-    let mut slots = Slots::new(limits, expected, order.len())?;
+    Slots::new(limits, expected, order.len())?;
     let m = expected.models;
-    let mut seen = past.clone();
+    let mut stream = Stream::new(Terms {
+        quality_target: Some(target),
+        limits: Some(limits.to_vec()),
+        window: WINDOW,
+        ..Terms::new(m, Horizon::Total(order.len().max(1) as u64))
+    })?;
+    let all: Vec<usize> = (0..past.queries()).collect();
+    let (cost, quality) = past.matrices(&all);
+    stream.observe(all.len(), &cost, &quality)?;
     let mut chosen = Vec::with_capacity(order.len());
-    let mut quality = 0.0;
-    let mut prices = (0.0, vec![0.0; m]);
     for &i in order {
-        let left = (order.len() - chosen.len()) as f64;
-        if chosen.len() % RENEW_EVERY == 0 && seen.queries() > 0 {
-            let sample: Vec<usize> = (seen.queries().saturating_sub(SAMPLE)..seen.queries()).collect();
-            let scale = sample.len() as f64 / left;
-            let scaled: Vec<u64> = (0..m).map(|j| (slots.left(j) as f64 * scale).ceil() as u64).collect();
-            let needed = (target * order.len() as f64 - quality) / left;
-            let duals = plan(&seen, &sample, &scaled, needed)?.duals;
-            prices = (duals.quality * 100.0 / sample.len() as f64, duals.workloads);
-        }
         let row = i * m..(i + 1) * m;
-        let (lambda, mu) = &prices;
-        let value =
-            |j: usize| expected.cost[row.start + j] - lambda * expected.quality[row.start + j] + mu[j];
-        let j = slots.free().min_by(|&a, &b| value(a).total_cmp(&value(b))).ok_or_else(no_slot)?;
-        slots.used[j] += 1;
-        quality += expected.quality[row.start + j];
-        chosen.push(j);
-        seen.quality.extend(&expected.quality[row.clone()]);
-        seen.cost.extend(&expected.cost[row]);
+        let model = stream.choose(&expected.cost[row.clone()], &expected.quality[row])?;
+        chosen.push(model.ok_or_else(no_slot)?);
     }
     Ok(chosen)
 }
@@ -225,12 +214,9 @@ pub fn one_by_one(
 /// The cheapest plan for some queries at a mean quality of `target`, or just below the largest that
 /// is reachable.
 fn plan(expected: &Expected, queries: &[usize], limits: &[u64], target: f64) -> Result<Plan> {
-    let m = expected.models;
-    let columns = |values: &[f64]| -> Vec<f64> {
-        (0..m).flat_map(|j| queries.iter().map(move |&i| i * m + j)).map(|at| values[at]).collect()
-    };
-    let (cost, quality) = (columns(&expected.cost), columns(&expected.quality));
-    let problem = Problem { limits: Some(limits), ..Problem::new(queries.len(), m, &cost, &quality) };
+    let (cost, quality) = expected.matrices(queries);
+    let batch = Problem::new(queries.len(), expected.models, &cost, &quality);
+    let problem = Problem { limits: Some(limits), ..batch };
     let at = |target: f64| solve(&Problem { quality_target: Some(target.clamp(0.0, 1.0)), ..problem });
     let mut plan = at(target)?;
     if let Some(why) = plan.infeasible.as_ref().filter(|why| why.code == "quality_unreachable") {
