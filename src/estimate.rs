@@ -20,6 +20,21 @@ impl Interval {
     }
 }
 
+/// Where an estimate of quality comes from. Decisions are made on the blend; its halves are there to
+/// be compared with it. Output length is the trained predictor's under each.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Estimator {
+    /// The trained predictor alone, as if there were no index (ECCOS-T in the paper).
+    Trained,
+    /// The neighbors alone: of the query itself nothing is predicted, so that every model starts from
+    /// its mean over the training queries (ECCOS-R). What neighbors say is relative to what was
+    /// expected of them, so this is only complete with an index built against those means.
+    Retrieved,
+    /// The trained predictor, corrected by the neighbors.
+    #[default]
+    Blend,
+}
+
 /// The estimates for one model.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Estimate {

@@ -60,7 +60,7 @@ pub use catalog::{
     RecordedModel, Source, check, diff, from_dataset, from_litellm,
 };
 pub use error::{Error, Result};
-pub use estimate::{Estimate, Estimates, Interval};
+pub use estimate::{Estimate, Estimates, Estimator, Interval};
 pub use money::{Change, Day, Hours, Moment, PriceList, Prices, Rates, Tier, TimeOfDay};
 pub use predict::{Description, Predictor};
 pub use query::{

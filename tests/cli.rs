@@ -231,6 +231,12 @@ fn predict_writes_every_priced_model_for_every_query() {
     let dear = rows.iter().find(|r| r["query_id"] == "q2" && r["model"] == DEAR).unwrap();
     let expected = (900.0 * 2.5 + number(dear, "output_tokens") * 10.0) / 1e6;
     assert!((number(dear, "cost_usd") / expected - 1.0).abs() < 1e-6, "{dear:?}");
+    let blend: Vec<String> = rows.iter().map(|row| row["quality"].clone()).collect();
+    for (estimator, same) in [("blend", true), ("trained", false), ("retrieved", false)] {
+        work.run(&[&arguments[..], &["--estimator", estimator]].concat());
+        let qualities: Vec<String> = work.table("e.csv").iter().map(|row| row["quality"].clone()).collect();
+        assert_eq!(qualities == blend, same, "{estimator}");
+    }
 }
 
 #[test]

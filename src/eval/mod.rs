@@ -2,7 +2,9 @@
 //!
 //! An edge of the crate, compiled with the feature `cli`: it reads files, which the core never does.
 //! `table` and `data` are the file formats that others script against; `metrics` are the figures,
-//! `evaluate` computes them for the router and for every baseline, and `plot` draws them.
+//! `evaluate` computes them for the router and for every baseline, and `plot` draws them; `schedule` is
+//! the order in which queries are given to models of limited workload, by our prices and by the rules
+//! of others.
 
 mod baselines;
 mod bootstrap;
@@ -13,6 +15,7 @@ mod metrics;
 mod parquet;
 mod plot;
 mod records;
+pub mod schedule;
 pub mod table;
 
 pub use baselines::NEIGHBORS;

@@ -62,6 +62,7 @@ pub mod price;
 mod rows;
 mod simplex;
 mod sweep;
+pub mod stream;
 mod transport;
 
 pub use price::{PricePoint, frontier, price_of_quality, price_on};

@@ -16,7 +16,7 @@ pub use request::{ResponseFormat, RouteRequest, ToolDefinition};
 use crate::artifact::{Artifacts, Reference};
 use crate::catalog::{Catalog, Length, Model, Source};
 use crate::error::{Error, Result};
-use crate::estimate::{Estimate, Estimates};
+use crate::estimate::{Estimate, Estimates, Estimator};
 use crate::money::Moment;
 use crate::optimize::PricePoint;
 use crate::predict::{self, Description, Predictor};
@@ -137,7 +137,7 @@ impl Router {
     pub fn route(&self, request: &RouteRequest, now: Moment) -> Result<Decision> {
         let policy = request.policy(now)?;
         let query = request.query()?;
-        let view = self.view(&query)?;
+        let view = self.view(&query, Estimator::Blend)?;
         let models = &self.catalog.models;
         if let Some(pinned) = &policy.pinned {
             match self.catalog.position(pinned).map(|m| &models[m].unroutable) {
@@ -181,9 +181,19 @@ impl Router {
 
     /// The estimates behind a decision, for every model with a price and an ability, gates aside.
     pub fn estimate(&self, request: &RouteRequest, now: Moment) -> Result<Estimates> {
+        self.estimate_by(Estimator::Blend, request, now)
+    }
+
+    /// The same by one half of the blend, for comparison.
+    pub fn estimate_by(
+        &self,
+        estimator: Estimator,
+        request: &RouteRequest,
+        now: Moment,
+    ) -> Result<Estimates> {
         let policy = request.policy(now)?;
         let query = request.query()?;
-        let view = self.view(&query)?;
+        let view = self.view(&query, estimator)?;
         let known =
             |model: &Model| model.unroutable.is_none() && gates::priced(model) && model.ability.is_some();
         let models = self.catalog.models.iter().enumerate().filter(|(_, model)| known(model));
@@ -214,16 +224,19 @@ impl Router {
     }
 
     /// Everything about the query that does not depend on the model.
-    fn view(&self, query: &Query) -> Result<View> {
+    fn view(&self, query: &Query, estimator: Estimator) -> Result<View> {
         let counts = TextCounts::of(&query.text);
         let mut description = self.predictor.describe(&query.text, &counts)?;
         let parameters = self.predictor.parameters();
         let correction = match &self.index {
-            Some(index) => Some(index.correction(&description.embedding, &parameters.retrieval)?),
-            None => None,
+            Some(index) if estimator != Estimator::Trained => {
+                Some(index.correction(&description.embedding, &parameters.retrieval)?)
+            }
+            _ => None,
         };
         let familiarity = correction.as_ref().map_or(1.0, |c| c.familiarity);
-        self.predictor.temper(&mut description, familiarity);
+        let trusted = if estimator == Estimator::Retrieved { 0.0 } else { familiarity };
+        self.predictor.temper(&mut description, trusted);
         let sd = parameters.query_sd;
         Ok(View {
             description,

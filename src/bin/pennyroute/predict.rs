@@ -1,12 +1,12 @@
 //! `pennyroute predict`: estimates for every query and every model.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use indicatif::ProgressBar;
 use pennyroute::eval::data::{ESTIMATE_COLUMNS, Queries, QueryRow};
 use pennyroute::eval::file::bad;
 use pennyroute::eval::table::{Cell, Writer};
-use pennyroute::{Estimates, Moment, Result, Router};
+use pennyroute::{Estimates, Estimator, Moment, Result, Router};
 use rayon::prelude::*;
 use serde_json::json;
 
@@ -26,9 +26,32 @@ pub struct Args {
     /// Where the estimates go: csv, csv.gz, or Parquet if it ends in .parquet.
     #[arg(long, value_name = "FILE")]
     out: PathBuf,
+    /// Where qualities come from.
+    #[arg(long, value_name = "E", default_value = "blend")]
+    estimator: Choice,
     /// Print counts as JSON.
     #[arg(long)]
     json: bool,
+}
+
+#[derive(Clone, Copy, clap::ValueEnum)]
+enum Choice {
+    /// The trained predictor alone.
+    Trained,
+    /// Similar past queries alone; complete only with an index built against each model's mean.
+    Retrieved,
+    /// The trained predictor, corrected by similar past queries: what decisions are made on.
+    Blend,
+}
+
+impl From<Choice> for Estimator {
+    fn from(choice: Choice) -> Self {
+        match choice {
+            Choice::Trained => Estimator::Trained,
+            Choice::Retrieved => Estimator::Retrieved,
+            Choice::Blend => Estimator::Blend,
+        }
+    }
 }
 
 /// Estimated queries on their way to the file.
@@ -46,7 +69,7 @@ pub fn run(args: &Args, globals: &Globals) -> Result<()> {
     // While one batch is estimated, the one before it is written and the next one read.
     while !batch.is_empty() || !done.is_empty() {
         let (estimated, following) = rayon::join(
-            || estimate(&router, std::mem::take(&mut batch), &args.queries, now, &bar),
+            || estimate(&router, args, std::mem::take(&mut batch), now, &bar),
             || {
                 write(&mut writer, &router, &done)?;
                 next(&mut queries)
@@ -71,13 +94,14 @@ fn next(queries: &mut Queries) -> Result<Vec<QueryRow>> {
 
 fn estimate(
     router: &Router,
+    args: &Args,
     batch: Vec<QueryRow>,
-    file: &Path,
     now: Moment,
     bar: &ProgressBar,
 ) -> Result<Estimated> {
     let one = |query: QueryRow| {
-        let estimates = router.estimate(&query.request(), now).map_err(|e| bad(file, query.line, e))?;
+        let estimates = router.estimate_by(args.estimator.into(), &query.request(), now);
+        let estimates = estimates.map_err(|e| bad(&args.queries, query.line, e))?;
         bar.inc(1);
         Ok((query, estimates))
     };
