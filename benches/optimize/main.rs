@@ -127,7 +127,7 @@ fn ours(
     );
     Ok(json!({
         "solver": "pennyroute", "instance": name, "kind": kind, "status": status, "runs": runs,
-        "cpu_ms": cpu_ms, "best_ms": best_ms, "wall_ms": wall_ms, "pass_ms": pass_ms,
+        "queries": instance.queries, "models": instance.models, "cpu_ms": cpu_ms, "best_ms": best_ms, "wall_ms": wall_ms, "pass_ms": pass_ms,
         "passes": passes, "memory_ratio": memory_ratio,
         "cost": plan.cost_usd, "quality": plan.quality, "bound": plan.bound, "gap": plan.gap,
         "duals": {
