@@ -121,7 +121,8 @@ struct Spec {
     assignment: bool,
     ties: bool,
     forbidden: bool,
-    tight: bool,
+    /// Slots per query.
+    slack: f64,
     seed: u64,
 }
 
@@ -140,7 +141,7 @@ impl Spec {
             assignment: name.starts_with('a'),
             ties: false,
             forbidden: false,
-            tight: false,
+            slack: 1.25,
             seed: 0,
         };
         while let Some(letter) = rest.chars().next() {
@@ -150,7 +151,7 @@ impl Spec {
                 's' => spec.seed = number(&mut rest)?,
                 'q' => spec.ties = true,
                 'f' => spec.forbidden = true,
-                't' => spec.tight = true,
+                't' => spec.slack = 1.1,
                 _ => return None,
             }
         }
@@ -167,7 +168,7 @@ impl Spec {
         let mut rank: Vec<f64> = (0..m).map(|j| j as f64 / (m - 1) as f64 + 0.08 * r.normal()).collect();
         rank.sort_by(f64::total_cmp);
         let (first, last) = (rank[0], rank[m - 1]);
-        rank.iter_mut().for_each(|x| *x = (*x - first) / (last - first));
+        let rank: Vec<f64> = rank.iter().map(|x| (x - first) / (last - first)).collect();
         // 0.05 to 50 USD per million tokens.
         let price_out: Vec<f64> = rank.iter().map(|x| 0.05e-6 * 1000f64.powf(*x)).collect();
         let price_in: Vec<f64> = price_out.iter().map(|price| price * (0.2 + 0.15 * r.unit())).collect();
@@ -223,7 +224,7 @@ impl Spec {
         if self.assignment {
             return vec![1; self.models];
         }
-        let slots = self.queries as f64 * if self.tight { 1.1 } else { 1.25 };
+        let slots = self.queries as f64 * self.slack;
         // Gamma(3) variates: as shares, a Dirichlet distribution.
         let shares: Vec<f64> = (0..self.models).map(|_| -(r.unit() * r.unit() * r.unit()).ln()).collect();
         let sum: f64 = shares.iter().sum();
