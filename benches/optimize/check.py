@@ -9,7 +9,8 @@ computed anew from the reported prices, by weak duality: for any lambda, mu, nu 
     cost >= sum_i min_j (c_ij - (lambda + nu_g(i)) p_ij + mu_j)
             - sum_j mu_j L_j + lambda alpha N + sum_g nu_g alpha_g |g|
 
-(for a budget the mirror image, an upper bound on quality). One JSON line per answer; the verdict of
+(for a budget the mirror image, an upper bound on quality). Where every p is a whole multiple of 1/16,
+so is every sum of them, and a sum that must reach alpha N must reach the next multiple. One JSON line per answer; the verdict of
 ours is `verified`; `unconfirmed`, where the stated bound is above both that of the prices and the
 optimum that a peer has proven; or `refused`, with the reasons. The exit status is 1 if any is refused.
 """
@@ -18,7 +19,7 @@ import json
 import sys
 from collections import defaultdict
 from itertools import product
-from math import fsum
+from math import ceil, floor, fsum
 from pathlib import Path
 
 import numpy as np
@@ -34,6 +35,7 @@ ROUNDING = 1e-12
 # Two optima are equal within what HiGHS is asked to prove.
 EQUAL = 2e-9
 OPTIMALITY = 1e-9
+GRID = 16
 
 
 def totals(instance, assignment):
@@ -60,12 +62,25 @@ def violations(instance, kind, assignment):
     if kind in BUDGET and cost > instance.budget * (1 + FEASIBILITY):
         found.append(f"cost above the budget by {cost / instance.budget - 1:.3g} of it")
     if kind in FLOORS:
-        for g, floor in enumerate(instance.floors):
+        for g, least in enumerate(instance.floors):
             mine = instance.members(g)
-            short = floor * len(mine) - fsum(instance.quality[mine, x[mine]])
+            short = least * len(mine) - fsum(instance.quality[mine, x[mine]])
             if short > FEASIBILITY * len(mine):
                 found.append(f"group {g} short of its floor by {short / len(mine):.3g}")
     return found
+
+
+def on_grid(instance):
+    """Whether sums of quality are whole multiples of 1 / GRID, exactly."""
+    steps = instance.quality * GRID
+    return bool((steps == np.round(steps)).all())
+
+
+def needed(instance, mean, count):
+    """The least sum of quality that a plan may have where its mean over `count` queries has a floor."""
+    if on_grid(instance):
+        return ceil((mean - FEASIBILITY) * count * GRID) / GRID
+    return mean * count
 
 
 def dual_bound(instance, kind, duals):
@@ -82,16 +97,19 @@ def dual_bound(instance, kind, duals):
         best = np.where(usable, instance.quality - theta * (instance.cost + mu), -np.inf).max(1)
         rent = theta * fsum(mu * instance.limits)
         terms = [*best, rent, theta * instance.budget]
-        return fsum(terms) / n, ROUNDING * fsum(map(abs, terms)) / n
+        most, error = fsum(terms), ROUNDING * fsum(map(abs, terms))
+        if on_grid(instance):
+            most, error = floor((most + error) * GRID) / GRID, 0.0
+        return most / n, error / n
     price = np.full(n, usd_per_quality if kind in QUALITY_TARGET else 0.0)
-    owed = [price[0] * instance.alpha * n] if kind in QUALITY_TARGET else []
+    owed = [price[0] * needed(instance, instance.alpha, n)] if kind in QUALITY_TARGET else []
     if kind in FLOORS:
         sizes = np.bincount(instance.group, minlength=len(instance.floors))
         nu = np.divide(duals["groups"], 0.01 * sizes, out=np.zeros(len(sizes)), where=sizes > 0)
         if not (nu >= 0).all():
             return None
         price = price + nu[instance.group]
-        owed += list(nu * instance.floors * sizes)
+        owed += [nu[g] * needed(instance, least, sizes[g]) for g, least in enumerate(instance.floors)]
     least = np.where(usable, instance.cost - price[:, None] * instance.quality + mu, np.inf).min(1)
     terms = [*least, *owed, -fsum(mu * instance.limits)]
     return fsum(terms), ROUNDING * fsum(map(abs, terms))
@@ -195,25 +213,64 @@ def check_all(folder, files):
     return 1 if refused else 0
 
 
-def self_test():
-    """A small problem whose optimum is found by trying every plan; then each lie must be refused."""
-    random = np.random.default_rng(20261120)
+def small_instance(random, ties):
+    """Six queries and three models, few enough to try every plan."""
     n, m = 6, 3
+    quality = random.uniform(0.2, 0.6, (n, m)) + [0, 0.2, 0.4]
     instance = Instance(
         alpha=0.6,
         budget=0.0,
         limits=np.array([3.0, 3.0, 4.0]),
         floors=np.array([0.5, 0.6]),
         cost=random.uniform(0.1, 1.0, (n, m)) * [1, 2, 4],
-        quality=random.uniform(0.2, 0.6, (n, m)) + [0, 0.2, 0.4],
+        quality=np.round(quality * GRID) / GRID if ties else quality,
         group=np.arange(n) % 2,
         forbidden=random.uniform(size=(n, m)) < 0.15,
     )
     plans = list(product(range(m), repeat=n))
     instance.budget = np.median([totals(instance, plan)[0] for plan in plans])
+    return instance, plans
+
+
+def best_plan(instance, plans, kind):
+    sound = (plan for plan in plans if not violations(instance, kind, plan))
+    return min(sound, key=lambda plan: value_of(instance, kind, plan), default=None)
+
+
+def climb(instance, kind, random):
+    """Bounds of prices that a random search makes ever tighter; all of them must hold."""
+    sign = -1 if kind in BUDGET else 1
+    prices, best = np.full(6, 0.1), -np.inf
+    for _ in range(200):
+        trial = prices * random.lognormal(0, 0.5, 6) * (random.uniform(size=6) < 0.9)
+        duals = {"quality": trial[0], "workloads": trial[1:4], "groups": 0.1 * trial[4:]}
+        bound = sign * dual_bound(instance, kind, duals)[0]
+        if bound > best:
+            prices, best = np.maximum(trial, 1e-3), bound
+    return best
+
+
+def refuted_bounds(random):
+    """Of how many problems the tightest bound found is above the best of all plans, and of how many."""
+    refuted = tried = 0
+    for problem in range(12):
+        instance, plans = small_instance(random, ties=problem % 2 == 1)
+        for kind in "TCFBQ":
+            plan = best_plan(instance, plans, kind)
+            if plan is not None:
+                refuted += climb(instance, kind, random) > value_of(instance, kind, plan) + ROUNDING
+                tried += 1
+    return refuted, tried
+
+
+def self_test():
+    """A small problem whose optimum is found by trying every plan; then each lie must be refused."""
+    random = np.random.default_rng(20261120)
+    instance, plans = small_instance(random, ties=False)
+    n = instance.shape[0]
 
     def honest(kind):
-        plan = min((p for p in plans if not violations(instance, kind, p)), key=lambda p: value_of(instance, kind, p))
+        plan = best_plan(instance, plans, kind)
         cost, quality = totals(instance, plan)
         duals = {"quality": 0.02 * n, "workloads": [0.0, 0.1, 0.05], "groups": [0.01 * n / 2, 0.0]}
         value, bound = (quality / n if kind in BUDGET else cost), dual_bound(instance, kind, duals)[0]
@@ -271,7 +328,9 @@ def self_test():
     for kind, what, expected, got in wrong:
         print(f"self-test: {kind}, {what}: {got} instead of {expected}", file=sys.stderr)
     print(f"self-test: {len(cases) - len(wrong)} of {len(cases)} answers judged rightly")
-    return 1 if wrong else 0
+    refuted, tried = refuted_bounds(random)
+    print(f"self-test: {tried - refuted} of {tried} bounds from prices hold against every plan")
+    return 1 if wrong or refuted else 0
 
 
 if __name__ == "__main__":
