@@ -73,6 +73,9 @@ pub enum Error {
         /// What is wrong with it.
         what: String,
     },
+    /// Whoever watched a long computation ended it.
+    #[error("cancelled")]
+    Cancelled,
     /// A broken promise inside Pennyroute; please report it.
     #[error("internal error: {what}")]
     Internal {
@@ -93,6 +96,7 @@ impl Error {
             Error::Version { .. } => "unsupported_version",
             Error::Input { .. } => "bad_input",
             Error::Problem { .. } => "bad_problem",
+            Error::Cancelled => "cancelled",
             Error::Internal { .. } => "internal",
         }
     }

@@ -10,28 +10,33 @@
 //! Infeasibility is proven by prices along which the dual rises for ever; what is reachable is then a
 //! transportation problem (one row) or a search over the common fraction of all rows.
 
+use super::branch::branch;
 use super::core::{Column, Core};
-use super::finish::{Dual, Finished, finish};
+use super::finish::{Dual, Found, finish};
 use super::polish::polish;
 use super::newton::Newton;
 use super::price::Sum;
 use super::rows::{Coupled, Kind, Row, Share};
-use super::simplex::{Outcome, Simplex};
+use super::simplex::{Outcome, Simplex, Vertex};
 use super::sweep::{Prices, View};
 use super::transport::Transport;
-use super::{Duals, FEASIBILITY, Infeasible, OPTIMALITY, Plan, Problem, Status};
+use super::{Duals, Effort, FEASIBILITY, Infeasible, OPTIMALITY, Plan, Problem, Stage, Status};
+use crate::error::Result;
 
 /// Up to so many queries the core is the whole problem, and its optimum is to be proven.
 const ALL: usize = 512;
 /// The core of a larger problem: this times the root of N.
 const CORE: f64 = 8.0;
-/// Rounds in which the core may grow.
+/// What a core that ran out of queries grows by.
+const GROWTH: usize = 8;
+/// Rounds in which the core may grow. A guard: one or two are usual.
 const ROUNDS: usize = 12;
-/// Dual simplex steps, per row and per query of the core. A guard.
-const STEPS: u64 = 50;
-/// Candidates looked at in the search for a whole plan: to prove, and to improve.
-const PROOF: u64 = 3_000_000;
-const POLISH: u64 = 20000;
+/// Dual simplex steps per row, and one per query of the core. A guard: ten per row are usual.
+const STEPS: u64 = 60;
+/// Candidates looked at in the enumeration before branch and bound, some 5 ms, and in the search for a
+/// plan where the vertex gives none.
+const ENUMERATION: u64 = 1_000_000;
+const REPAIR: u64 = 60_000;
 /// Halvings of the fraction of all rows that can be met.
 const FRACTION_BITS: u32 = 24;
 
@@ -57,36 +62,37 @@ struct Relaxed {
 }
 
 /// Plans a batch whose arrays are valid.
-pub(super) fn solve(problem: &Problem, workspace: &mut Workspace) -> Plan {
+pub(super) fn solve(problem: &Problem, workspace: &mut Workspace, effort: &mut Effort) -> Result<Plan> {
     if let Some(why) = unplaceable(problem) {
-        return nothing(why);
+        return Ok(nothing(why));
     }
     if problem.queries == 0 {
         let workloads = vec![0.0; problem.models];
         let groups = vec![0.0; problem.groups.map_or(0, |groups| groups.floors.len())];
         let duals = Duals { quality: 0.0, workloads, groups };
-        return Plan { duals, ..empty(Status::Optimal) };
+        return Ok(Plan { duals, ..empty(Status::Optimal) });
     }
     let (Some(budget), Some(target)) = (problem.budget_usd, problem.quality_target) else {
-        return optimise(problem, problem.budget_usd.is_some(), workspace);
+        return optimise(problem, problem.budget_usd.is_some(), workspace, effort);
     };
     // Least cost first; the budget then either holds or not.
     let within = |cost: f64| cost <= budget * (1.0 + FEASIBILITY);
-    let mut plan = optimise(problem, false, workspace);
+    let plan = optimise(problem, false, workspace, effort)?;
     if plan.status == Status::Infeasible || within(plan.cost_usd) {
-        return plan;
+        return Ok(plan);
     }
     // The most quality within the budget says what is reachable, and may itself be a plan.
-    let rich = optimise(&Problem { quality_target: None, ..*problem }, true, workspace);
+    let rich = optimise(&Problem { quality_target: None, ..*problem }, true, workspace, effort)?;
     if rich.status == Status::Infeasible {
-        return rich;
+        return Ok(rich);
     }
     if problem.broken(&rich.assignment).is_none() {
         let gap = relative_gap(rich.cost_usd, plan.bound);
         let status = if gap <= OPTIMALITY { Status::Optimal } else { Status::Feasible };
-        return Plan { status, gap, bound: plan.bound, duals: plan.duals, ..rich };
+        let stopped = plan.stopped && status == Status::Feasible;
+        return Ok(Plan { status, gap, bound: plan.bound, duals: plan.duals, stopped, ..rich });
     }
-    plan = nothing(Infeasible {
+    Ok(nothing(Infeasible {
         code: "budget_too_small",
         reason: format!(
             "mean quality {target} costs at least {:.6} USD, the budget is {budget} USD; it buys mean quality {:.6}",
@@ -94,8 +100,7 @@ pub(super) fn solve(problem: &Problem, workspace: &mut Workspace) -> Plan {
         ),
         largest: rich.quality,
         proven: !within(plan.bound) || rich.bound < target - FEASIBILITY,
-    });
-    plan
+    }))
 }
 
 /// Why not every query can be placed at all, whatever it costs.
@@ -146,123 +151,120 @@ fn confined(problem: &Problem) -> Option<Infeasible> {
 }
 
 /// Solves with one objective; every query is known to have a model, and there are slots for all.
-fn optimise(problem: &Problem, maximise: bool, workspace: &mut Workspace) -> Plan {
+fn optimise(problem: &Problem, maximise: bool, workspace: &mut Workspace, effort: &mut Effort) -> Result<Plan> {
     let coupled = Coupled::new(problem, maximise);
-    let view = View {
-        n: problem.queries,
-        m: problem.models,
-        cost: problem.cost,
-        quality: problem.quality,
-        group: problem.groups.map(|groups| groups.of_query).filter(|_| coupled.groups() > 1),
+    let view = View::of(problem);
+    let Some(relaxed) = relax(&coupled, &view, workspace, effort)? else {
+        return Ok(nothing(unreachable(&coupled, workspace, effort)?));
     };
-    let Some(relaxed) = relax(&coupled, &view, workspace) else { return nothing(unreachable(&coupled, workspace)) };
     let Relaxed { core, pi, mut choice, bound, prices } = relaxed;
     let scale = if maximise { 1.0 } else { core.scale };
     let dual = Dual { pi: &pi, bound: bound * scale - core.fixed };
-    let root = workspace.simplex.clone();
-    let anchor = Column::new(&core, workspace.simplex.whole(&core));
-    let mut incumbent = Some(anchor.clone()).filter(|anchor| anchor.feasible(&core));
-    if let Some(plan) = &mut incumbent {
-        polish(&core, &dual, plan);
-    }
-    let gap_of = |plan: &Column| relative_gap(plan.a + core.fixed, bound * scale);
-    let mut finished = Finished { best: incumbent, proven: false };
-    if finished.best.as_ref().is_none_or(|plan| gap_of(plan) > OPTIMALITY) {
-        let all = view.n <= ALL;
-        let work = if all { PROOF } else { POLISH };
-        if all {
-            finished = finish(&core, &dual, &anchor, finished.best, coupled.step(), std::env::var("D").map_or(1_000_000,|x|x.parse().unwrap()));
-            let mut w=if finished.proven {0} else {std::env::var("W").map_or(200_000,|x|x.parse().unwrap())};
-            let w0=w;
-            if w>0 {
-            let f=super::branch::branch(&core,&root,dual.bound,finished.best,coupled.step(),&mut w);
-            finished=Finished{best:f.best,proven:f.proven};
-            if std::env::var("V").is_ok() {eprintln!("branch steps {} proven {}", w0-w, f.proven);}}
-        } else if finished.best.is_none() {
-        finished = finish(&core, &dual, &anchor, finished.best, coupled.step(), work);
-        finished.proven &= all;
-        }
-    }
-    let Some(best) = finished.best else {
-        return nothing(Infeasible {
+    let found = whole(&core, &dual, coupled.step(), view.n <= ALL, &mut workspace.simplex, effort);
+    let Some(best) = found.best else {
+        return Ok(nothing(Infeasible {
             code: "floors_unreachable",
             reason: "the floors can be met on average of several plans, but no single plan was found".into(),
             largest: 1.0,
-            proven: finished.proven,
-        });
+            proven: found.proven,
+        }));
     };
     for (&i, &j) in core.id.iter().zip(&best.x) {
         choice[i as usize] = j;
     }
     let value = (best.a + core.fixed) / scale;
     let proven = value - 0.1 * OPTIMALITY * value.abs();
-    let mut bound = if finished.proven { bound.max(proven) } else { bound };
+    let mut bound = if found.proven { bound.max(proven) } else { bound };
     if coupled.step() > 0.0 {
         // The optimum lies on the grid, at or above the bound.
         bound = (bound / coupled.step() - 1e-6).ceil() * coupled.step();
     }
-    report(&coupled, &prices, choice, value, bound.min(value))
+    let plan = report(&coupled, &prices, choice, value, bound.min(value));
+    Ok(Plan { stopped: plan.status == Status::Feasible && found.stopped, ..plan })
+}
+
+/// From the vertex in `simplex` to the best whole plan of the core that can be found, and proven where
+/// the core is `all` there is.
+fn whole(core: &Core, dual: &Dual, step: f64, all: bool, simplex: &mut Simplex, effort: &mut Effort) -> Found {
+    let mut vertex = Vertex::default();
+    simplex.save(&mut vertex);
+    let anchor = Column::new(core, simplex.whole(core));
+    let mut best = Some(anchor.clone()).filter(|anchor| anchor.feasible(core));
+    if let Some(plan) = &mut best {
+        polish(core, dual, plan);
+    }
+    let near = |plan: &Column| relative_gap(plan.a + core.fixed, dual.bound + core.fixed) <= OPTIMALITY;
+    if best.as_ref().is_some_and(near) {
+        return Found { best, proven: false, stopped: false };
+    }
+    if !all || effort.left() == 0 {
+        if best.is_none() {
+            best = finish(core, dual, &anchor, None, step, REPAIR).best;
+        }
+        return Found { best, proven: false, stopped: all };
+    }
+    let found = finish(core, dual, &anchor, best, step, ENUMERATION);
+    if found.proven {
+        return found;
+    }
+    simplex.load(&vertex);
+    branch(core, simplex, dual.bound, found.best, step, effort)
 }
 
 /// The optimum of the relaxation, or `None` where it has no solution.
-fn relax(coupled: &Coupled, view: &View, workspace: &mut Workspace) -> Option<Relaxed> {
+fn relax(
+    coupled: &Coupled,
+    view: &View,
+    workspace: &mut Workspace,
+    effort: &mut Effort,
+) -> Result<Option<Relaxed>> {
     let k = coupled.rows.len();
     let share = Share::of(coupled, view);
-    let mut prices = workspace.newton.prices(coupled, view, &mut workspace.simplex);
+    let mut prices = workspace.newton.prices(coupled, view, &mut workspace.simplex, effort)?;
     sweep(coupled, view, &prices, workspace);
     let used = workspace.newton.sweep.used(&prices);
-    let all = view.n <= ALL;
-    let mut wanted = if all { view.n } else { ((CORE * (view.n as f64).sqrt()) as usize).min(view.n) };
-    let part = |newton: &mut Newton, wanted: usize| {
-        let id = newton.closest(view, wanted);
+    let mut wanted = if view.n <= ALL { view.n } else { (CORE * (view.n as f64).sqrt()) as usize };
+    let part = |id: Vec<u32>| {
         let used = Some(&used).filter(|_| id.len() < view.n);
         Core::new(coupled, view, &share, id, used)
     };
-    let mut core = part(&mut workspace.newton, wanted);
+    let mut core = part(workspace.newton.closest(view, wanted));
     workspace.simplex.start(&core, core.scaled(&prices));
     let mut bound = f64::NEG_INFINITY;
     for _ in 0..ROUNDS {
-        let limit = STEPS * (core.d as u64 + core.n as u64);
-        
-        match workspace.simplex.run(&core, limit) {
-            Outcome::Unbounded if core.n == view.n => return None,
-            Outcome::Unbounded => {
-                wanted = (wanted * 8).min(view.n);
-                core = part(&mut workspace.newton, wanted);
-                workspace.simplex.start(&core, core.scaled(&prices));
-                continue;
+        effort.tell(Stage::Relaxation)?;
+        let limit = STEPS * core.d as u64 + core.n as u64;
+        if workspace.simplex.run(&core, limit) == Outcome::Unbounded {
+            if core.n == view.n {
+                return Ok(None);
             }
-            Outcome::Optimal | Outcome::Stopped => {}
+            // The core ran out of queries to move, not the problem.
+            wanted *= GROWTH;
+            core = part(workspace.newton.closest(view, wanted));
+            workspace.simplex.start(&core, core.scaled(&prices));
+            continue;
         }
         prices = core.unscaled(&workspace.simplex.pi);
         bound = sweep(coupled, view, &prices, workspace);
         if core.n == view.n {
             break;
         }
-        let rho_prices = Prices { kappa: coupled.weights(1.0, &prices[..k], &mut workspace.rho), rho: &workspace.rho, mu: &prices[k..] };
-        let first = &workspace.newton.sweep.first;
+        let kappa = coupled.weights(1.0, &prices[..k], &mut workspace.rho);
+        let at = Prices { kappa, rho: &workspace.rho, mu: &prices[k..] };
         let mut open = vec![false; view.n];
         core.id.iter().for_each(|&i| open[i as usize] = true);
-        let changed = (0..view.n).filter(|&i| {
-            first[i] != used.choice[i]
-                && !open[i]
-                && rho_prices.value(view, i, first[i] as usize) < rho_prices.value(view, i, used.choice[i] as usize)
+        let choices = workspace.newton.sweep.first.iter().zip(&used.choice).enumerate();
+        let changed = choices.filter(|&(i, (&now, &before))| {
+            now != before && !open[i] && at.value(view, i, now as usize) < at.value(view, i, before as usize)
         });
-        let changed: Vec<u32> = changed.map(|i| i as u32).collect();
+        let changed: Vec<u32> = changed.map(|(i, _)| i as u32).collect();
         if changed.is_empty() {
             break;
         }
-        let mut id = std::mem::take(&mut core.id);
-        id.extend(changed);
-        let scaled = core.scale;
-        core = Core::new(coupled, view, &share, id, Some(&used));
-        if core.scale == scaled {
-            workspace.simplex.extend(&core);
-        } else {
-            workspace.simplex.start(&core, core.scaled(&prices));
-        }
+        core = part(core.id.iter().copied().chain(changed).collect());
+        workspace.simplex.extend(&core);
     }
-    Some(Relaxed { pi: workspace.simplex.pi.clone(), core, choice: used.choice, bound, prices })
+    Ok(Some(Relaxed { pi: workspace.simplex.pi.clone(), core, choice: used.choice, bound, prices }))
 }
 
 /// One pass at the given prices; the bound they prove.
@@ -278,11 +280,11 @@ fn sweep(coupled: &Coupled, view: &View, prices: &[f64], workspace: &mut Workspa
 }
 
 /// What keeps a problem from having a solution, and how much is reachable.
-fn unreachable(coupled: &Coupled, workspace: &mut Workspace) -> Infeasible {
+fn unreachable(coupled: &Coupled, workspace: &mut Workspace, effort: &mut Effort) -> Result<Infeasible> {
     let problem = coupled.problem;
     let (n, m) = (problem.queries, problem.models);
     if let Some(why) = confined(problem) {
-        return why;
+        return Ok(why);
     }
     // Each row by itself next: a clearer reason.
     for row in &coupled.rows {
@@ -296,7 +298,7 @@ fn unreachable(coupled: &Coupled, workspace: &mut Workspace) -> Infeasible {
         debug_assert!(solved.is_ok(), "limits were found feasible before");
         let most = -transport.dual(&matrix);
         if most < row.need {
-            return alone(problem, *row, most);
+            return Ok(alone(problem, *row, most));
         }
     }
     // All but a budget scaled down together until a mix of plans meets them.
@@ -305,15 +307,15 @@ fn unreachable(coupled: &Coupled, workspace: &mut Workspace) -> Infeasible {
         let fraction = 0.5 * (low + high);
         let mut part = Coupled::new(problem, coupled.maximise);
         part.rows.iter_mut().filter(|row| row.kind != Kind::Budget).for_each(|row| row.need *= fraction);
-        let view = View { n, m, cost: problem.cost, quality: problem.quality, group: problem.groups.map(|g| g.of_query) };
-        if relax(&part, &view, workspace).is_some() { low = fraction } else { high = fraction }
+        let meets = relax(&part, &View::of(problem), workspace, effort)?.is_some();
+        if meets { low = fraction } else { high = fraction }
     }
-    Infeasible {
+    Ok(Infeasible {
         code: "floors_unreachable",
         reason: format!("no mix of plans meets more than {low:.6} of every floor and target at once"),
         largest: low,
         proven: true,
-    }
+    })
 }
 
 /// A row that no assignment meets; `most` is the largest sum there is.
@@ -357,6 +359,7 @@ fn empty(status: Status) -> Plan {
         bound: 0.0,
         gap: 0.0,
         duals: Duals::default(),
+        stopped: false,
         infeasible: None,
     }
 }
@@ -401,6 +404,7 @@ fn report(coupled: &Coupled, prices: &[f64], assignment: Vec<u32>, value: f64, b
                 .map(|g| 0.01 * size(g) as f64 * price_of(Kind::Group(g as u32)) * usd)
                 .collect(),
         },
+        stopped: false,
         infeasible: None,
     }
 }

@@ -6,22 +6,16 @@
 //! dual simplex steps from its parent's vertex and is given up when its bound reaches the incumbent;
 //! else a query split between models is put on the one with its largest share, and then kept off it.
 
-use super::OPTIMALITY;
 use super::core::{Column, Core};
+use super::finish::Found;
 use super::simplex::{Outcome, Simplex, Vertex};
+use super::{Effort, OPTIMALITY};
 
 /// A plan that leaves less than this fraction of the gap starts the search again.
 const RESTART: f64 = 0.9;
 
-/// The best plan found, if any, and whether the search proves that there is no better one (by more
-/// than the tolerance for optimality), or none at all.
-pub(super) struct Found {
-    pub best: Option<Column>,
-    pub proven: bool,
-}
-
 /// Searches from the relaxation's optimum in `simplex` for a plan better than `incumbent`, in at most
-/// `work` steps, which are used up. `bound`: the relaxation's on the core's objective; `step`: the
+/// the steps that `effort` has left. `bound`: the relaxation's on the core's objective; `step`: the
 /// least by which plans differ.
 pub(super) fn branch(
     core: &Core,
@@ -29,7 +23,7 @@ pub(super) fn branch(
     bound: f64,
     incumbent: Option<Column>,
     step: f64,
-    work: &mut u64,
+    effort: &mut Effort,
 ) -> Found {
     let mut best = incumbent;
     loop {
@@ -47,7 +41,7 @@ pub(super) fn branch(
             search.restart = bound + core.fixed - part.fixed + RESTART * (plan.a + part.fixed - core.fixed - bound);
             search.accept(plan);
         }
-        search.node(&mut part, &mut root, 0, work);
+        search.node(&mut part, &mut root, 0, effort);
         let before = best.as_ref().map_or(f64::INFINITY, |plan| plan.a);
         best = search.best.map(|plan| {
             let mut x = fixed;
@@ -55,8 +49,8 @@ pub(super) fn branch(
             Column::new(core, x)
         });
         let after = best.as_ref().map_or(f64::INFINITY, |plan| plan.a);
-        if search.complete || *work == 0 || after >= before {
-            return Found { best, proven: search.complete };
+        if search.complete || effort.left() == 0 || after >= before {
+            return Found { best, proven: search.complete, stopped: !search.complete };
         }
     }
 }
@@ -96,13 +90,13 @@ impl Search {
         self.best.as_ref().is_some_and(|plan| plan.a < self.restart)
     }
 
-    fn node(&mut self, core: &mut Core, simplex: &mut Simplex, depth: usize, work: &mut u64) {
+    fn node(&mut self, core: &mut Core, simplex: &mut Simplex, depth: usize, effort: &mut Effort) {
         let before = simplex.steps;
-        let outcome = simplex.run(core, *work);
-        *work = work.saturating_sub(1 + simplex.steps - before);
+        let outcome = simplex.run(core, effort.left());
+        effort.spend(1 + simplex.steps - before);
         match outcome {
             Outcome::Unbounded => return,
-            Outcome::Stopped if *work == 0 => {
+            Outcome::Stopped if effort.left() == 0 => {
                 self.complete = false;
                 return;
             }
@@ -130,9 +124,9 @@ impl Search {
         let closed: Vec<usize> = (0..core.m).filter(|&j| j != model as usize && core.closed[at(j)] == 0.0).collect();
         closed.iter().for_each(|&j| core.closed[at(j)] = f64::INFINITY);
         simplex.expel(core, query);
-        self.node(core, simplex, depth + 1, work);
+        self.node(core, simplex, depth + 1, effort);
         closed.iter().for_each(|&j| core.closed[at(j)] = 0.0);
-        if *work == 0 || self.leave() {
+        if effort.left() == 0 || self.leave() {
             self.complete = false;
             return;
         }
@@ -141,7 +135,7 @@ impl Search {
         if (0..core.m).any(|j| core.closed[at(j)] == 0.0) {
             simplex.load(&self.saved[depth]);
             simplex.expel(core, query);
-            self.node(core, simplex, depth + 1, work);
+            self.node(core, simplex, depth + 1, effort);
         }
         core.closed[at(model as usize)] = 0.0;
     }

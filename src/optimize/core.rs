@@ -60,7 +60,6 @@ impl Core {
         let mut cost = Vec::with_capacity(n * m);
         let mut quality = Vec::with_capacity(n * m);
         let mut closed = Vec::with_capacity(n * m);
-        let mut sum = (0.0, 0usize);
         for j in 0..m {
             let (costs, qualities) = (&view.cost[j * whole..][..whole], &view.quality[j * whole..][..whole]);
             for &i in &id {
@@ -69,13 +68,9 @@ impl Core {
                 cost.push(if open { c } else { 0.0 });
                 quality.push(if open { qualities[i as usize] } else { 0.0 });
                 closed.push(if open { 0.0 } else { c });
-                if open {
-                    sum = (sum.0 + c, sum.1 + 1);
-                }
             }
         }
-        let mean = sum.0 / sum.1.max(1) as f64;
-        let scale = if mean > 0.0 { (-mean.log2().round()).clamp(-900.0, 900.0).exp2() } else { 1.0 };
+        let scale = coupled.scale;
         cost.iter_mut().for_each(|c| *c *= scale);
         let mut row_of = vec![NO_ROW; m];
         let mut d = coupled.rows.len();

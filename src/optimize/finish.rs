@@ -28,11 +28,14 @@ pub(super) struct Dual<'a> {
     pub bound: f64,
 }
 
-/// The best plan found, if any, and whether the search proves that there is no better one (by more
-/// than the tolerance for optimality), or none at all.
-pub(super) struct Finished {
+/// The outcome of a search.
+pub(super) struct Found {
+    /// The best plan, if any.
     pub best: Option<Column>,
+    /// There is no better one (by more than the tolerance for optimality), or none at all.
     pub proven: bool,
+    /// More work might have proven it or found a better one.
+    pub stopped: bool,
 }
 
 /// Searches around `anchor`, a choice of reduced cost 0, for a plan better than `incumbent`, looking
@@ -44,7 +47,7 @@ pub(super) fn finish(
     incumbent: Option<Column>,
     step: f64,
     work: u64,
-) -> Finished {
+) -> Found {
     let mut search = Search::new(core, dual, anchor, incumbent, step);
     let proven = search.deepen(work, MAX_MOVES);
     let mut best = search.best;
@@ -60,7 +63,7 @@ pub(super) fn finish(
             }
         }
     }
-    Finished { best, proven }
+    Found { best, proven, stopped: !proven }
 }
 
 /// One query to another model.

@@ -67,6 +67,8 @@ mod transport;
 
 pub use price::{PricePoint, frontier, price_of_quality, price_on};
 
+use std::ops::ControlFlow;
+
 use crate::error::{Error, Result};
 use price::Sum;
 
@@ -177,6 +179,9 @@ pub struct Plan {
     pub gap: f64,
     /// Shadow prices.
     pub duals: Duals,
+    /// The work limit ended the search for a proof ([`Options::work`]): more might find a better plan or
+    /// prove this one. False where the plan is optimal, or too large for a proof to be tried.
+    pub stopped: bool,
     /// Why there is no plan; `None` when there is one.
     pub infeasible: Option<Infeasible>,
 }
@@ -282,6 +287,106 @@ impl<'a> Problem<'a> {
     }
 }
 
+/// Part of a solve, in order.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Stage {
+    /// Looking for prices near the optimum.
+    Prices,
+    /// Making them exact.
+    Relaxation,
+    /// Proving a whole plan, or finding a better one.
+    Proof,
+}
+
+/// What a caller who watches a solve is told.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Progress {
+    /// The part that is under way.
+    pub stage: Stage,
+    /// Steps of the proof that are left, see [`Options::work`].
+    pub work_left: u64,
+}
+
+/// How long to search, and who watches.
+pub struct Options<'a> {
+    /// The most steps (of some microseconds each) in the proof of the best whole plan, which is tried for
+    /// up to 512 queries. With 0 the plan is the best that comes without a search, a fraction of a
+    /// percent from the bound; prices and bound are the same. Default: 1,000,000.
+    pub work: u64,
+    /// Called between the parts of a solve and every thousand steps of a proof. `Break` ends it: with
+    /// the best plan so far during the proof ([`Plan::stopped`]), with [`Error::Cancelled`] before.
+    /// Default: nobody.
+    pub watch: Option<Watch<'a>>,
+}
+
+/// See [`Options::watch`].
+pub type Watch<'a> = &'a mut dyn FnMut(Progress) -> ControlFlow<()>;
+
+impl Default for Options<'_> {
+    fn default() -> Self {
+        Options { work: 1_000_000, watch: None }
+    }
+}
+
+/// The work that is left, and who watches it go.
+struct Effort<'a> {
+    work: u64,
+    watch: Option<Watch<'a>>,
+    /// Work at the last report.
+    reported: u64,
+}
+
+/// Steps of a proof between two reports.
+const REPORT: u64 = 1000;
+
+impl Effort<'_> {
+    fn left(&self) -> u64 {
+        self.work
+    }
+
+    /// Uses up steps of a proof; a caller who breaks leaves none.
+    fn spend(&mut self, steps: u64) {
+        self.work = self.work.saturating_sub(steps);
+        if self.reported.saturating_sub(self.work) >= REPORT {
+            self.reported = self.work;
+            if self.tell(Stage::Proof).is_err() {
+                self.work = 0;
+            }
+        }
+    }
+
+    /// Reports; an error when the caller breaks.
+    fn tell(&mut self, stage: Stage) -> Result<()> {
+        let Some(watch) = &mut self.watch else { return Ok(()) };
+        match watch(Progress { stage, work_left: self.work }) {
+            ControlFlow::Continue(()) => Ok(()),
+            ControlFlow::Break(()) => Err(Error::Cancelled),
+        }
+    }
+}
+
+/// A solver that keeps its memory from one problem to the next.
+#[derive(Default)]
+pub struct Solver {
+    workspace: batch::Workspace,
+}
+
+impl Solver {
+    /// Solves a batch, see [`solve`].
+    pub fn solve(&mut self, problem: &Problem, options: Options) -> Result<Plan> {
+        problem.check()?;
+        let mut effort = Effort { work: options.work, watch: options.watch, reported: options.work };
+        let plan = batch::solve(problem, &mut self.workspace, &mut effort)?;
+        if plan.status == Status::Infeasible {
+            return Ok(plan);
+        }
+        match problem.broken(&plan.assignment) {
+            None => Ok(plan),
+            Some(what) => Err(Error::Internal { what: format!("a plan failed its verification: {what}") }),
+        }
+    }
+}
+
 /// Solves a batch exactly: a plan with a proven bound, or a proof that there is none.
 ///
 /// ```
@@ -295,15 +400,7 @@ impl<'a> Problem<'a> {
 /// # Ok::<(), pennyroute::Error>(())
 /// ```
 pub fn solve(problem: &Problem) -> Result<Plan> {
-    problem.check()?;
-    let plan = batch::solve(problem, &mut batch::Workspace::default());
-    if plan.status == Status::Infeasible {
-        return Ok(plan);
-    }
-    match problem.broken(&plan.assignment) {
-        None => Ok(plan),
-        Some(what) => Err(Error::Internal { what: format!("a plan failed its verification: {what}") }),
-    }
+    Solver::default().solve(problem, Options::default())
 }
 
 /// N·M, refused where it or an index would not fit.

@@ -13,6 +13,8 @@ use super::core::Core;
 use super::rows::{Coupled, Row, Share};
 use super::simplex::Simplex;
 use super::sweep::{Prices, Sweep, View};
+use super::{Effort, Stage};
+use crate::error::Result;
 
 /// Each level of the cascade has so many times the queries of the one below.
 const FACTOR: usize = 8;
@@ -59,12 +61,18 @@ struct Sample {
 
 impl Newton {
     /// Prices `(y, μ)` near the optimum for the whole problem; `exact` solves the lowest level.
-    pub fn prices(&mut self, coupled: &Coupled, view: &View, exact: &mut Simplex) -> Vec<f64> {
+    pub fn prices(
+        &mut self,
+        coupled: &Coupled,
+        view: &View,
+        exact: &mut Simplex,
+        effort: &mut Effort,
+    ) -> Result<Vec<f64>> {
         let mut pi = vec![0.0; coupled.rows.len() + view.m];
         let least = (LEAST_PER_PRICE * pi.len()).max(RUN);
         let mut level = view.n / least;
         if level < 2 {
-            return pi;
+            return Ok(pi);
         }
         let mut lowest = true;
         while level >= 2 {
@@ -82,11 +90,12 @@ impl Newton {
                 self.climb(coupled, &part, &share, &mut pi);
             }
             self.sample = sample;
+            effort.tell(Stage::Prices)?;
             // The level below the whole is not nearly the whole.
             level = if level / FACTOR < 4 { 1 } else { level / FACTOR };
         }
         self.climb(coupled, view, &Share::of(coupled, view), &mut pi);
-        pi
+        Ok(pi)
     }
 
     /// Newton steps on one level until what is left to move is noise.

@@ -13,6 +13,9 @@
 use super::sweep::View;
 use super::{FEASIBILITY, Problem};
 
+/// Costs looked at for their mean.
+const SCALE_SAMPLE: usize = 997;
+
 /// What a coupling row adds up.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Kind {
@@ -53,6 +56,8 @@ pub(super) struct Coupled<'a> {
     pub rows: Vec<Row>,
     /// `L_j`, cut to N.
     pub limits: Vec<u64>,
+    /// A power of two that brings costs to a mean near 1.
+    pub scale: f64,
     /// D where every quality is a whole number of 1/D, so that sums of them are too.
     grid: Option<f64>,
 }
@@ -88,7 +93,7 @@ impl<'a> Coupled<'a> {
             || vec![n as u64; problem.models],
             |limits| limits.iter().map(|&l| l.min(n as u64)).collect(),
         );
-        Coupled { problem, maximise, rows, limits, grid }
+        Coupled { problem, maximise, rows, limits, scale: scale(problem.cost), grid }
     }
 
     /// The least by which one plan can be better than another: 0 where values are continuous.
@@ -132,9 +137,17 @@ impl<'a> Coupled<'a> {
     }
 }
 
+/// The power of two nearest to one over the mean of some costs.
+fn scale(costs: &[f64]) -> f64 {
+    let some = costs.iter().step_by(costs.len().div_ceil(SCALE_SAMPLE).max(1)).filter(|c| c.is_finite());
+    let (sum, count) = some.fold((0.0, 0.0), |(sum, count), c| (sum + c, count + 1.0));
+    let mean = sum / f64::max(count, 1.0);
+    if mean > 0.0 { (-mean.log2().round()).clamp(-900.0, 900.0).exp2() } else { 1.0 }
+}
+
 /// The coarsest 1/D of a few usual ones on which all values lie: retrieval from 16 neighbours gives
 /// sixteenths, people write percent.
-pub(super) fn grid(values: &[f64]) -> Option<f64> {
+fn grid(values: &[f64]) -> Option<f64> {
     let on = |d: f64| values.iter().all(|v| ((v * d).round() - v * d).abs() <= 1e-12);
     [1.0, 2.0, 4.0, 5.0, 8.0, 10.0, 16.0, 20.0, 32.0, 50.0, 64.0, 100.0, 128.0, 256.0, 1000.0]
         .into_iter()

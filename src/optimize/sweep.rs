@@ -6,6 +6,7 @@
 //! Plain x86-64 has half the lanes of AVX2, so there the same code is compiled twice and chosen at
 //! run time; no fused multiply-add, so that every host gets the same bits.
 
+use super::Problem;
 use super::core::Used;
 use super::price::Sum;
 use super::rows::Row;
@@ -23,6 +24,15 @@ pub(super) struct View<'a> {
     pub quality: &'a [f64],
     /// The group of each query, if they are told apart.
     pub group: Option<&'a [u32]>,
+}
+
+impl<'a> View<'a> {
+    /// All queries of a problem.
+    pub fn of(problem: &Problem<'a>) -> Self {
+        let group = problem.groups.filter(|groups| groups.floors.len() > 1).map(|groups| groups.of_query);
+        let Problem { queries: n, models: m, cost, quality, .. } = *problem;
+        View { n, m, cost, quality, group }
+    }
 }
 
 /// What stands before cost, quality (per group) and slots in `v_ij`, see `rows`.
