@@ -16,7 +16,7 @@ use super::finish::{Dual, Found, finish};
 use super::polish::polish;
 use super::newton::Newton;
 use super::price::Sum;
-use super::rows::{Coupled, Kind, Row, Share};
+use super::rows::{Coupled, Goal, Kind, Row, Share};
 use super::simplex::{Outcome, Simplex, Vertex};
 use super::sweep::{Prices, View};
 use super::transport::Transport;
@@ -73,16 +73,17 @@ pub(super) fn solve(problem: &Problem, workspace: &mut Workspace, effort: &mut E
         return Ok(Plan { duals, ..empty(Status::Optimal) });
     }
     let (Some(budget), Some(target)) = (problem.budget_usd, problem.quality_target) else {
-        return optimise(problem, problem.budget_usd.is_some(), workspace, effort);
+        let goal = if problem.budget_usd.is_some() { Goal::Quality } else { Goal::Cost };
+        return optimise(problem, goal, workspace, effort);
     };
     // Least cost first; the budget then either holds or not.
     let within = |cost: f64| cost <= budget * (1.0 + FEASIBILITY);
-    let plan = optimise(problem, false, workspace, effort)?;
+    let plan = optimise(problem, Goal::Cost, workspace, effort)?;
     if plan.status == Status::Infeasible || within(plan.cost_usd) {
         return Ok(plan);
     }
     // The most quality within the budget says what is reachable, and may itself be a plan.
-    let rich = optimise(&Problem { quality_target: None, ..*problem }, true, workspace, effort)?;
+    let rich = optimise(&Problem { quality_target: None, ..*problem }, Goal::Quality, workspace, effort)?;
     if rich.status == Status::Infeasible {
         return Ok(rich);
     }
@@ -104,7 +105,7 @@ pub(super) fn solve(problem: &Problem, workspace: &mut Workspace, effort: &mut E
 }
 
 /// Why not every query can be placed at all, whatever it costs.
-fn unplaceable(problem: &Problem) -> Option<Infeasible> {
+pub(super) fn unplaceable(problem: &Problem) -> Option<Infeasible> {
     let n = problem.queries;
     let mut open = vec![false; n];
     for row in problem.cost.chunks_exact(n.max(1)) {
@@ -151,14 +152,14 @@ fn confined(problem: &Problem) -> Option<Infeasible> {
 }
 
 /// Solves with one objective; every query is known to have a model, and there are slots for all.
-fn optimise(problem: &Problem, maximise: bool, workspace: &mut Workspace, effort: &mut Effort) -> Result<Plan> {
-    let coupled = Coupled::new(problem, maximise);
+fn optimise(problem: &Problem, goal: Goal, workspace: &mut Workspace, effort: &mut Effort) -> Result<Plan> {
+    let coupled = Coupled::new(problem, goal);
     let view = View::of(problem);
     let Some(relaxed) = relax(&coupled, &view, workspace, effort)? else {
         return Ok(nothing(unreachable(&coupled, workspace, effort)?));
     };
     let Relaxed { core, pi, mut choice, bound, prices } = relaxed;
-    let scale = if maximise { 1.0 } else { core.scale };
+    let scale = core.unit;
     let dual = Dual { pi: &pi, bound: bound * scale - core.fixed };
     let found = whole(&core, &dual, coupled.step(), view.n <= ALL, &mut workspace.simplex, effort);
     let Some(best) = found.best else {
@@ -209,6 +210,24 @@ fn whole(core: &Core, dual: &Dual, step: f64, all: bool, simplex: &mut Simplex, 
     }
     simplex.load(&vertex);
     branch(core, simplex, dual.bound, found.best, step, effort)
+}
+
+/// The cheapest whole plan with quality worth `lambda` each, limits alone in force: its summed quality
+/// and cost. `None` where there is no plan.
+pub(super) fn at_price(
+    problem: &Problem,
+    goal: Goal,
+    workspace: &mut Workspace,
+    effort: &mut Effort,
+) -> Result<Option<(f64, f64)>> {
+    let coupled = Coupled::new(problem, goal);
+    let Some(relaxed) = relax(&coupled, &View::of(problem), workspace, effort)? else { return Ok(None) };
+    let Relaxed { core, mut choice, .. } = relaxed;
+    // Limits alone make a flow: the vertex is whole.
+    let x = workspace.simplex.whole(&core);
+    core.id.iter().zip(x).for_each(|(&i, j)| choice[i as usize] = j);
+    let (cost, quality) = problem.totals(&choice);
+    Ok(Some((quality, cost)))
 }
 
 /// The optimum of the relaxation, or `None` where it has no solution.
@@ -305,7 +324,7 @@ fn unreachable(coupled: &Coupled, workspace: &mut Workspace, effort: &mut Effort
     let (mut low, mut high) = (0.0, 1.0);
     for _ in 0..FRACTION_BITS {
         let fraction = 0.5 * (low + high);
-        let mut part = Coupled::new(problem, coupled.maximise);
+        let mut part = Coupled::new(problem, coupled.goal);
         part.rows.iter_mut().filter(|row| row.kind != Kind::Budget).for_each(|row| row.need *= fraction);
         let meets = relax(&part, &View::of(problem), workspace, effort)?.is_some();
         if meets { low = fraction } else { high = fraction }
@@ -381,7 +400,8 @@ fn report(coupled: &Coupled, prices: &[f64], assignment: Vec<u32>, value: f64, b
         at.map_or(0.0, |at| prices[at])
     };
     // Under a budget, prices come in quality; what a dollar buys turns them into USD.
-    let usd = match coupled.maximise {
+    let mirrored = coupled.goal == Goal::Quality;
+    let usd = match mirrored {
         false => 1.0,
         true if price_of(Kind::Budget) > 0.0 => 1.0 / price_of(Kind::Budget),
         true => 0.0,
@@ -389,13 +409,13 @@ fn report(coupled: &Coupled, prices: &[f64], assignment: Vec<u32>, value: f64, b
     let groups = problem.groups.map_or(&[][..], |groups| groups.floors);
     let size =
         |g: usize| problem.groups.map_or(0, |of| of.of_query.iter().filter(|&&x| x as usize == g).count());
-    let of_quality = if coupled.maximise { usd } else { price_of(Kind::Quality) };
+    let of_quality = if mirrored { usd } else { price_of(Kind::Quality) };
     Plan {
         status: if gap <= OPTIMALITY { Status::Optimal } else { Status::Feasible },
         assignment,
         cost_usd,
         quality: quality / n,
-        bound: if coupled.maximise { -bound / n } else { bound },
+        bound: if mirrored { -bound / n } else { bound },
         gap,
         duals: Duals {
             quality: 0.01 * n * of_quality,

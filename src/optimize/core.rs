@@ -36,7 +36,10 @@ pub(super) struct Core {
     pub row_of: Vec<u32>,
     /// Number of rows.
     pub d: usize,
-    pub maximise: bool,
+    /// What stands before cost and minus quality in the objective, scaled.
+    pub goal: (f64, f64),
+    /// What the objective was multiplied by.
+    pub unit: f64,
     /// What costs were multiplied by.
     pub scale: f64,
     /// The objective of the fixed queries, scaled.
@@ -71,6 +74,8 @@ impl Core {
             }
         }
         let scale = coupled.scale;
+        let (on_cost, on_quality) = coupled.goal.weights();
+        let unit = if on_cost > 0.0 { scale } else { 1.0 };
         cost.iter_mut().for_each(|c| *c *= scale);
         let mut row_of = vec![NO_ROW; m];
         let mut d = coupled.rows.len();
@@ -92,7 +97,8 @@ impl Core {
             limits: share.limit.clone(),
             row_of,
             d,
-            maximise: coupled.maximise,
+            goal: (on_cost, on_quality * unit),
+            unit,
             scale,
             fixed: 0.0,
         };
@@ -112,7 +118,7 @@ impl Core {
         let own = Column::new(self, own);
         own.x.iter().for_each(|&j| self.limits[j as usize] += 1.0);
         self.limits.iter_mut().zip(&used.load).for_each(|(limit, load)| *limit -= load);
-        self.fixed = used.objective * if self.maximise { 1.0 } else { self.scale } - own.a;
+        self.fixed = used.objective * self.unit - own.a;
         for ((row, sum), own) in self.rows.iter_mut().zip(&used.sums).zip(&own.w) {
             row.need -= sum * if row.kind == Kind::Budget { self.scale } else { 1.0 } - own;
         }
@@ -164,7 +170,8 @@ impl Core {
             limits: self.limits.clone(),
             row_of: self.row_of.clone(),
             d: self.d,
-            maximise: self.maximise,
+            goal: self.goal,
+            unit: self.unit,
             scale: self.scale,
             fixed: self.fixed,
             id,
@@ -187,7 +194,7 @@ impl Core {
     /// `a` of a pair.
     pub fn objective(&self, q: usize, j: usize) -> f64 {
         let at = j * self.n + q;
-        if self.maximise { -self.quality[at] } else { self.cost[at] }
+        self.goal.0 * self.cost[at] - self.goal.1 * self.quality[at]
     }
 
     /// `w` of a pair in one row.
@@ -217,7 +224,7 @@ impl Core {
     fn each_price(&self, mut visit: impl FnMut(usize, usize, f64)) {
         let k = self.rows.len();
         // Prices are objective per unit of the row; a budget's unit is scaled as costs are.
-        let objective = if self.maximise { 1.0 } else { self.scale };
+        let objective = self.unit;
         for (r, row) in self.rows.iter().enumerate() {
             visit(r, r, if row.kind == Kind::Budget { objective / self.scale } else { objective });
         }

@@ -55,6 +55,7 @@
 mod batch;
 mod branch;
 mod core;
+mod curve;
 mod finish;
 mod newton;
 mod polish;
@@ -384,6 +385,19 @@ impl Solver {
             None => Ok(plan),
             Some(what) => Err(Error::Internal { what: format!("a plan failed its verification: {what}") }),
         }
+    }
+}
+
+impl Solver {
+    /// The frontier of cost against quality under the problem's limits and forbidden pairs, from the
+    /// cheapest plan to the best (what would 85 % cost?); its target, budget and floors are left out.
+    /// Up to `points` (>= 2) vertices of the lower hull, whole plans each, as mean quality and mean cost
+    /// per query; `lambda` is the slope of the edge that leads to the point, USD per unit of quality.
+    /// Without limits [`frontier`] gives all of it at once. No points when there are no queries.
+    pub fn curve(&mut self, problem: &Problem, points: usize, options: Options) -> Result<Vec<PricePoint>> {
+        problem.check()?;
+        let mut effort = Effort { work: options.work, watch: options.watch, reported: options.work };
+        curve::curve(problem, points, &mut self.workspace, &mut effort)
     }
 }
 

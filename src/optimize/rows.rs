@@ -48,11 +48,32 @@ impl Row {
     }
 }
 
+/// What is minimised.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(super) enum Goal {
+    /// Cost.
+    Cost,
+    /// Minus quality.
+    Quality,
+    /// Cost minus quality at this price, with no coupling rows.
+    Tilted(f64),
+}
+
+impl Goal {
+    /// What stands before cost and before minus quality.
+    pub fn weights(self) -> (f64, f64) {
+        match self {
+            Goal::Cost => (1.0, 0.0),
+            Goal::Quality => (0.0, 1.0),
+            Goal::Tilted(lambda) => (1.0, lambda),
+        }
+    }
+}
+
 /// A problem with one objective and the rows that can bind.
 pub(super) struct Coupled<'a> {
     pub problem: &'a Problem<'a>,
-    /// Maximise quality (the objective is minus quality) instead of minimising cost.
-    pub maximise: bool,
+    pub goal: Goal,
     pub rows: Vec<Row>,
     /// `L_j`, cut to N.
     pub limits: Vec<u64>,
@@ -63,16 +84,16 @@ pub(super) struct Coupled<'a> {
 }
 
 impl<'a> Coupled<'a> {
-    pub fn new(problem: &'a Problem<'a>, maximise: bool) -> Self {
+    pub fn new(problem: &'a Problem<'a>, goal: Goal) -> Self {
         let n = problem.queries;
         let mut rows = Vec::new();
-        if let (true, Some(budget)) = (maximise, problem.budget_usd) {
+        if let (Goal::Quality, Some(budget)) = (goal, problem.budget_usd) {
             rows.push(Row { kind: Kind::Budget, need: -budget * (1.0 + FEASIBILITY), size: n });
         }
-        if let (false, Some(target)) = (maximise, problem.quality_target) {
+        if let (Goal::Cost, Some(target)) = (goal, problem.quality_target) {
             rows.push(Row { kind: Kind::Quality, need: problem.needed_quality(target), size: n });
         }
-        if let Some(groups) = problem.groups {
+        if let Some(groups) = problem.groups.filter(|_| !matches!(goal, Goal::Tilted(_))) {
             let mut sizes = vec![0usize; groups.floors.len()];
             groups.of_query.iter().for_each(|&g| sizes[g as usize] += 1);
             for (g, (floor, size)) in groups.floors.iter().zip(sizes).enumerate() {
@@ -93,17 +114,12 @@ impl<'a> Coupled<'a> {
             || vec![n as u64; problem.models],
             |limits| limits.iter().map(|&l| l.min(n as u64)).collect(),
         );
-        Coupled { problem, maximise, rows, limits, scale: scale(problem.cost), grid }
+        Coupled { problem, goal, rows, limits, scale: scale(problem.cost), grid }
     }
 
     /// The least by which one plan can be better than another: 0 where values are continuous.
     pub fn step(&self) -> f64 {
-        if self.maximise { self.grid.map_or(0.0, |grid| 1.0 / grid) } else { 0.0 }
-    }
-
-    /// `a` of a pair of cost `c` and quality `p`.
-    pub fn objective(&self, c: f64, p: f64) -> f64 {
-        if self.maximise { -p } else { c }
+        if self.goal == Goal::Quality { self.grid.map_or(0.0, |grid| 1.0 / grid) } else { 0.0 }
     }
 
     /// Whether a model's slots can run out.
@@ -123,9 +139,10 @@ impl<'a> Coupled<'a> {
 
     /// κ and ρ (per group, into `rho`) for an objective that counts `sigma` times.
     pub fn weights(&self, sigma: f64, y: &[f64], rho: &mut Vec<f64>) -> f64 {
-        let mut kappa = if self.maximise { 0.0 } else { sigma };
+        let (cost, quality) = self.goal.weights();
+        let mut kappa = sigma * cost;
         rho.clear();
-        rho.resize(self.groups(), if self.maximise { sigma } else { 0.0 });
+        rho.resize(self.groups(), sigma * quality);
         for (row, y) in self.rows.iter().zip(y) {
             match row.kind {
                 Kind::Quality => rho.iter_mut().for_each(|rho| *rho += y),

@@ -144,9 +144,9 @@ impl Terms<'_> {
 /// κ, with ρ per group into `rho`, of row prices; `sigma` counts the objective.
 pub(super) fn terms<'a>(core: &Core, sigma: f64, pi: &'a [f64], rho: &'a mut Vec<f64>) -> Terms<'a> {
     use super::rows::Kind;
-    let mut kappa = if core.maximise { 0.0 } else { sigma };
+    let mut kappa = sigma * core.goal.0;
     rho.clear();
-    rho.resize(core.groups, if core.maximise { sigma } else { 0.0 });
+    rho.resize(core.groups, sigma * core.goal.1);
     for (row, y) in core.rows.iter().zip(pi) {
         match row.kind {
             Kind::Quality => rho.iter_mut().for_each(|rho| *rho += y),
