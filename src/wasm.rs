@@ -4,8 +4,9 @@
 //! by way of JSON, which would turn NaN into null. What users see of this is `src/js/index.d.ts`.
 
 use std::cell::RefCell;
+use std::ops::ControlFlow;
 
-use js_sys::{Float64Array, Uint8Array, Uint32Array};
+use js_sys::{Float64Array, Function, Uint8Array, Uint32Array};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_wasm_bindgen::preserve;
@@ -16,7 +17,7 @@ use crate::catalog::Catalog;
 use crate::error::{Error, Result, finite_non_negative};
 use crate::estimate::{Estimate, Interval};
 use crate::money::Moment;
-use crate::optimize::{self, PricePoint, Problem, Status};
+use crate::optimize::{Groups, Options, PricePoint, Problem, Progress, Solver, Stage, Status, Watch};
 use crate::router::{RouteRequest, Router};
 
 #[wasm_bindgen(raw_module = "./error.js")]
@@ -88,23 +89,17 @@ impl JsRouter {
         })
     }
 
-    /// The best assignment of a batch.
-    pub fn plan(problem: JsValue) -> Result<JsValue> {
+    /// The best assignment of a batch; `watch` is told of progress and ends the search by returning false.
+    pub fn plan(problem: JsValue, work: JsValue, watch: &JsValue) -> Result<JsValue> {
         let given: PlanProblem = read(problem, Error::request)?;
-        let mut cost = floats("cost_usd", &given.cost_usd)?;
-        let mut quality = floats("quality", &given.quality)?;
-        for (cost, quality) in cost.iter_mut().zip(&mut quality).filter(|(cost, _)| cost.is_nan()) {
-            *cost = f64::INFINITY;
-            *quality = 0.0;
+        let batch = Batch::new(&given)?;
+        let mut tell = watcher(watch)?;
+        let mut options = Options { watch: tell.as_mut().map(|tell| tell as Watch), ..Options::default() };
+        if let Some(work) = read::<Option<f64>>(work, |_, what| Error::request("work", what))? {
+            finite_non_negative("work", work)?;
+            options.work = work as u64;
         }
-        let limits = if given.workloads.is_undefined() { None } else { Some(limits(&given.workloads)?) };
-        let problem = Problem {
-            quality_target: given.quality_target,
-            budget_usd: given.budget_usd,
-            limits: limits.as_deref(),
-            ..Problem::new(given.queries, given.models, &cost, &quality)
-        };
-        let plan = optimize::solve(&problem)?;
+        let plan = Solver::default().solve(&batch.problem(&given), options)?;
         let solved = plan.status != Status::Infeasible;
         let for_quality = given.quality_target.is_none() && given.budget_usd.is_some();
         write(&PlanResult {
@@ -119,17 +114,31 @@ impl JsRouter {
             bound_usd: (solved && !for_quality).then_some(plan.bound),
             bound_quality: (solved && for_quality).then_some(plan.bound),
             gap: plan.gap,
-            duals: PlanDuals { quality: plan.duals.quality, workloads: &plan.duals.workloads },
+            stopped: plan.stopped,
+            duals: PlanDuals {
+                quality: plan.duals.quality,
+                workloads: &plan.duals.workloads,
+                groups: &plan.duals.groups,
+            },
             reason: plan.infeasible.as_ref().map(|why| why.reason.as_str()),
             largest_feasible: plan.infeasible.as_ref().map(|why| why.largest),
         })
     }
 
+    /// What quality costs for a batch under its workloads.
+    pub fn curve(problem: JsValue, points: usize, watch: &JsValue) -> Result<JsValue> {
+        let given: PlanProblem = read(problem, Error::request)?;
+        let batch = Batch::new(&given)?;
+        let mut tell = watcher(watch)?;
+        let options = Options { watch: tell.as_mut().map(|tell| tell as Watch), ..Options::default() };
+        let points = Solver::default().curve(&batch.problem(&given), points, options)?;
+        write(&points.into_iter().map(FrontierPoint::from).collect::<Vec<_>>())
+    }
+
     /// The cost-quality frontier on the reference traffic.
     pub fn frontier(&self, at: JsValue, now_ms: f64) -> Result<JsValue> {
         let points = self.router.borrow().frontier(moment(at, now_ms)?)?;
-        let point = |p: PricePoint| FrontierPoint { lambda: p.lambda, quality: p.quality, cost_usd: p.cost };
-        write(&points.into_iter().map(point).collect::<Vec<_>>())
+        write(&points.into_iter().map(FrontierPoint::from).collect::<Vec<_>>())
     }
 
     /// Every constant choice on the reference traffic.
@@ -185,6 +194,12 @@ struct FrontierPoint {
     cost_usd: f64,
 }
 
+impl From<PricePoint> for FrontierPoint {
+    fn from(p: PricePoint) -> Self {
+        FrontierPoint { lambda: p.lambda, quality: p.quality, cost_usd: p.cost }
+    }
+}
+
 #[derive(Deserialize)]
 struct PlanProblem {
     queries: usize,
@@ -199,6 +214,71 @@ struct PlanProblem {
     budget_usd: Option<f64>,
     #[serde(default, with = "preserve")]
     workloads: JsValue,
+    #[serde(default, with = "preserve")]
+    groups: JsValue,
+    #[serde(default, with = "preserve")]
+    floors: JsValue,
+}
+
+/// The arrays of a [`PlanProblem`], copied once each.
+struct Batch {
+    cost: Vec<f64>,
+    quality: Vec<f64>,
+    limits: Option<Vec<u64>>,
+    groups: Option<(Vec<u32>, Vec<f64>)>,
+}
+
+impl Batch {
+    fn new(given: &PlanProblem) -> Result<Self> {
+        let mut cost = floats("cost_usd", &given.cost_usd)?;
+        let mut quality = floats("quality", &given.quality)?;
+        for (cost, quality) in cost.iter_mut().zip(&mut quality).filter(|(cost, _)| cost.is_nan()) {
+            *cost = f64::INFINITY;
+            *quality = 0.0;
+        }
+        let limits = if given.workloads.is_undefined() { None } else { Some(limits(&given.workloads)?) };
+        let groups = match (given.groups.is_undefined(), given.floors.is_undefined()) {
+            (true, true) => None,
+            (false, false) => {
+                let of_query = given.groups.dyn_ref::<Uint32Array>();
+                let of_query = of_query.ok_or_else(|| Error::request("groups", "must be a Uint32Array"))?;
+                Some((of_query.to_vec(), floats("floors", &given.floors)?))
+            }
+            (true, false) => return Err(Error::request("groups", "is missing, floors are given")),
+            (false, true) => return Err(Error::request("floors", "is missing, groups are given")),
+        };
+        Ok(Batch { cost, quality, limits, groups })
+    }
+
+    fn problem(&self, given: &PlanProblem) -> Problem<'_> {
+        let groups = self.groups.as_ref().map(|(of_query, floors)| Groups { of_query, floors });
+        Problem {
+            quality_target: given.quality_target,
+            budget_usd: given.budget_usd,
+            limits: self.limits.as_deref(),
+            groups,
+            ..Problem::new(given.queries, given.models, &self.cost, &self.quality)
+        }
+    }
+}
+
+/// A JavaScript function as a watcher. One that throws ends the search, as one that returns false.
+fn watcher(watch: &JsValue) -> Result<Option<impl FnMut(Progress) -> ControlFlow<()>>> {
+    if watch.is_undefined() {
+        return Ok(None);
+    }
+    let call: Function =
+        watch.dyn_ref().cloned().ok_or_else(|| Error::request("onProgress", "must be a function"))?;
+    Ok(Some(move |progress: Progress| {
+        let stage = match progress.stage {
+            Stage::Prices => "prices",
+            Stage::Relaxation => "relaxation",
+            Stage::Proof => "proof",
+        };
+        let told = call.call2(&JsValue::UNDEFINED, &stage.into(), &(progress.work_left as f64).into());
+        let goes_on = told.is_ok_and(|answer| answer != JsValue::FALSE);
+        if goes_on { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
+    }))
 }
 
 #[derive(Serialize)]
@@ -213,6 +293,7 @@ struct PlanResult<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     bound_quality: Option<f64>,
     gap: f64,
+    stopped: bool,
     duals: PlanDuals<'a>,
     #[serde(skip_serializing_if = "Option::is_none")]
     reason: Option<&'a str>,
@@ -224,6 +305,7 @@ struct PlanResult<'a> {
 struct PlanDuals<'a> {
     quality: f64,
     workloads: &'a [f64],
+    groups: &'a [f64],
 }
 
 fn bytes(value: &JsValue) -> Option<Vec<u8>> {

@@ -2,7 +2,9 @@
 //! (feasible, bound ≤ optimum ≤ plan, gap as stated, infeasible only where nothing is feasible), and
 //! properties that need no oracle on larger ones. Seeds are fixed; a failure prints its case.
 
-use pennyroute::optimize::{Groups, Plan, Problem, Status, solve};
+use std::ops::ControlFlow;
+
+use pennyroute::optimize::{Groups, Options, Plan, Problem, Solver, Stage, Status, frontier, solve};
 use proptest::prelude::*;
 
 /// A small linear congruential generator: the same cases everywhere.
@@ -401,6 +403,130 @@ fn batch(seed: u64, n: usize, m: usize) -> Case {
     }
     let limits = (0..m).map(|_| ((0.6 + 1.4 * r.unit()) * n as f64 / m as f64).ceil() as u64).collect();
     Case { n, limits: Some(limits), group: vec![0; n], ..case }
+}
+
+/// Every kind of constraint on batches too large for one core: the cascade, the growing core, the
+/// exchanges. What a plan claims is checked by sums of our own; the bound by the identity.
+#[test]
+fn large_batches_of_every_kind() {
+    let mut solver = Solver::default();
+    for seed in 0..36u64 {
+        let n = [600, 900, 2500][seed as usize % 3] + seed as usize;
+        let m = [3, 8, 14][seed as usize / 3 % 3];
+        let mut case = batch(seed, n, m);
+        let mut r = Random(seed ^ 0x5eed);
+        if seed % 4 == 1 {
+            case.quality.iter_mut().for_each(|p| *p = (*p * 16.0).round() / 16.0);
+        }
+        if seed % 4 == 2 {
+            // The last model takes everything, so that no query is left without one.
+            (0..n * (m - 1)).for_each(|at| if r.one_in(7) { case.cost[at] = f64::INFINITY });
+        }
+        if let Some(limits) = &mut case.limits {
+            limits[m - 1] = n as u64;
+        }
+        let cheapest = solver.solve(&case.problem(), Options::default()).unwrap();
+        assert_eq!(cheapest.status, Status::Optimal, "seed {seed}: {:?}", cheapest.infeasible);
+        let errors: Vec<f64> = case.cost.iter().zip(&case.quality).map(|(c, p)| c * 0.0 + 1.0 - p).collect();
+        let errors: Vec<f64> = errors.iter().map(|e| if e.is_nan() { f64::INFINITY } else { *e }).collect();
+        let best = solver.solve(&Problem { cost: &errors, ..case.problem() }, Options::default()).unwrap();
+        let between = 0.5 * (cheapest.quality + best.quality);
+        let case = match seed / 9 {
+            0 => Case { target: Some(between), ..case },
+            1 => Case { budget: Some(2.0 * cheapest.cost_usd), ..case },
+            2 => {
+                let group: Vec<u32> = (0..n).map(|_| r.below(3) as u32).collect();
+                Case { target: Some(between), group, floors: vec![between * 0.98, between * 1.01, 0.2], ..case }
+            }
+            _ => Case { target: Some(between), budget: Some(4.0 * cheapest.cost_usd), ..case },
+        };
+        let plan = solver.solve(&case.problem(), Options::default()).unwrap();
+        if let Some(why) = &plan.infeasible {
+            assert!(case.budget.is_some() && case.target.is_some() && why.proven, "seed {seed}: {why:?}");
+            continue;
+        }
+        let (cost, quality) = case.judge(&plan.assignment).unwrap();
+        assert!(case.meets_floors(&plan.assignment) && case.budget.is_none_or(|b| cost <= b * (1.0 + 1e-11)));
+        assert!(case.target.is_none_or(|target| quality >= target - 1e-11), "seed {seed}");
+        assert!(plan.gap < 2e-3, "seed {seed}: gap {}", plan.gap);
+        if case.floors.is_empty() && case.budget.is_none() {
+            let dual = case.dual(&plan);
+            assert!((dual - plan.bound).abs() <= 1e-9 * dual, "seed {seed}: {dual} {}", plan.bound);
+        }
+        assert_eq!(plan, solve(&case.problem()).unwrap(), "a used solver and a fresh one agree");
+    }
+}
+
+#[test]
+fn one_slot_each_is_the_assignment_problem() {
+    let mut r = Random(9);
+    for (n, m) in [(6, 6), (5, 8), (40, 60), (60, 60)] {
+        let cost: Vec<f64> = (0..n * m).map(|_| (r.unit() * 1000.0).round() / 1000.0).collect();
+        let quality = vec![0.5; n * m];
+        let limits = vec![1; m];
+        let plan = solve(&Problem { limits: Some(&limits), ..Problem::new(n, m, &cost, &quality) }).unwrap();
+        // A dual solution of the same value proves it, whatever found it.
+        let mu = &plan.duals.workloads;
+        let least = |i: usize| (0..m).map(|j| cost[j * n + i] + mu[j]).fold(f64::INFINITY, f64::min);
+        let dual = (0..n).map(least).sum::<f64>() - mu.iter().sum::<f64>();
+        assert!((plan.cost_usd - dual).abs() < 1e-12 * n as f64, "{n} × {m}: {} {dual}", plan.cost_usd);
+        let mut used: Vec<u32> = plan.assignment.clone();
+        used.sort_unstable();
+        used.dedup();
+        assert_eq!(used.len(), n);
+    }
+}
+
+#[test]
+fn work_is_limited_and_watched() {
+    // Floors that bind on 60 queries take some thousand steps to prove.
+    let mut solver = Solver::default();
+    let mut cheapest = |case: &Case| solver.solve(&case.problem(), Options::default()).unwrap().quality;
+    let case = batch(4, 60, 8);
+    let group: Vec<u32> = (0..60).map(|i| i % 3).collect();
+    let floor = cheapest(&case) + 0.1;
+    let case = Case { target: Some(floor), group, floors: vec![floor, floor, floor], ..case };
+    let proven = solver.solve(&case.problem(), Options::default()).unwrap();
+    assert!(proven.status == Status::Optimal && !proven.stopped);
+    let quick = solver.solve(&case.problem(), Options { work: 0, ..Options::default() }).unwrap();
+    assert!(quick.stopped && quick.status == Status::Feasible && quick.bound <= proven.cost_usd);
+    assert!(quick.cost_usd >= proven.cost_usd * (1.0 - 1e-9));
+    // A caller who breaks in the proof gets the best plan so far, before it an error.
+    let mut stages = Vec::new();
+    let mut stop_in_proof = |p: pennyroute::optimize::Progress| {
+        stages.push(p.stage);
+        if p.stage == Stage::Proof { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+    };
+    let watched = Options { watch: Some(&mut stop_in_proof), ..Options::default() };
+    let stopped = solver.solve(&case.problem(), watched).unwrap();
+    assert!(stopped.stopped && stopped.cost_usd <= quick.cost_usd, "{stopped:?}");
+    assert!(stages.contains(&Stage::Relaxation) && stages.ends_with(&[Stage::Proof]));
+    let mut stop = |_| ControlFlow::Break(());
+    let error = solver.solve(&case.problem(), Options { watch: Some(&mut stop), ..Options::default() });
+    assert_eq!(error.unwrap_err().code(), "cancelled");
+}
+
+#[test]
+fn a_curve_is_the_hull_of_all_plans() {
+    let case = batch(5, 300, 5);
+    let unlimited = Case { limits: None, ..case.clone() };
+    let exact = frontier(&case.cost, &case.quality, 300, 5).unwrap();
+    let curve = Solver::default().curve(&unlimited.problem(), usize::MAX, Options::default()).unwrap();
+    assert_eq!(curve.len(), exact.len());
+    for (a, b) in curve.iter().zip(&exact) {
+        assert!((a.quality - b.quality).abs() < 1e-12 && (a.cost - b.cost).abs() < 1e-12 && a.lambda <= b.lambda);
+    }
+    // Under limits: convex, and each point is the optimum for its own quality.
+    let curve = Solver::default().curve(&case.problem(), 12, Options::default()).unwrap();
+    assert_eq!(curve.len(), 12);
+    assert!(curve.windows(2).all(|w| w[0].quality < w[1].quality && w[0].cost < w[1].cost && w[0].lambda < w[1].lambda));
+    for point in &curve {
+        let plan = solve(&Case { target: Some(point.quality - 1e-12), ..case.clone() }.problem()).unwrap();
+        assert!((plan.cost_usd - 300.0 * point.cost).abs() < 1e-9 * plan.cost_usd, "{point:?}");
+    }
+    let few = Solver::default().curve(&case.problem(), 1, Options::default());
+    assert_eq!(few.unwrap_err().code(), "bad_problem");
+    assert!(Solver::default().curve(&Problem::new(0, 2, &[], &[]), 5, Options::default()).unwrap().is_empty());
 }
 
 proptest! {

@@ -29,8 +29,12 @@ export class Router {
     return this.#call((wasm) => wasm.estimate(asRequest(request), Date.now()));
   }
 
-  plan(problem) {
-    return this.#call(() => Wasm.plan(problem));
+  plan(problem, { work, onProgress } = {}) {
+    return watched(onProgress, (watch) => this.#call(() => Wasm.plan(problem, work, watch)));
+  }
+
+  curve(problem, points = 50, { onProgress } = {}) {
+    return watched(onProgress, (watch) => this.#call(() => Wasm.curve(problem, points, watch)));
   }
 
   frontier(at) {
@@ -155,6 +159,28 @@ function asRequest(request) {
   checkDepth(request.tools, "bad_request", "request field `tools`");
   // A field that is undefined is a field that is absent.
   return Object.fromEntries(Object.entries(request).filter(([, value]) => value !== undefined));
+}
+
+// Calls a method of wasm with a function that tells `onProgress`. What that throws ends the search, and
+// is what the caller gets to see.
+function watched(onProgress, method) {
+  if (typeof onProgress !== "function") return method(onProgress);
+  let thrown;
+  const watch = (stage, work_left) => {
+    try {
+      return onProgress({ stage, work_left });
+    } catch (error) {
+      thrown = { error };
+      return false;
+    }
+  };
+  try {
+    const result = method(watch);
+    if (!thrown) return result;
+  } catch (error) {
+    if (!thrown) throw error;
+  }
+  throw thrown.error;
 }
 
 // Errors that Pennyroute means come through as they are; anything else is a defect of its own.

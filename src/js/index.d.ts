@@ -128,6 +128,30 @@ export interface PlanProblem {
   budget_usd?: number;
   /** Calls allowed per model; Infinity: unlimited. */
   workloads?: Float64Array;
+  /** The group of each query, an index into `floors`. */
+  groups?: Uint32Array;
+  /** Least mean quality of each group, 0 to 1. */
+  floors?: Float64Array;
+}
+
+/** What a watched plan is at. */
+export interface PlanProgress {
+  stage: "prices" | "relaxation" | "proof";
+  /** Steps of the proof that are left. */
+  work_left: number;
+}
+
+export interface PlanOptions {
+  /**
+   * Most steps, of some microseconds each, in the proof of the best whole plan (tried for up to 512
+   * queries). 0: no search, a plan within a fraction of a percent of the bound. Default: 1,000,000.
+   */
+  work?: number;
+  /**
+   * Called between the parts of a plan and every thousand steps of its proof. Returning false ends it:
+   * during the proof with the best plan so far (`stopped`), before with an error of code `cancelled`.
+   */
+  onProgress?: (progress: PlanProgress) => boolean | void;
 }
 
 /** The optimum of a batch. */
@@ -140,7 +164,10 @@ export interface Plan {
   bound_usd?: number;
   bound_quality?: number;
   gap: number;
-  duals: { quality: number; workloads: number[] };
+  /** The work limit ended the search for a proof: more might find a better plan or prove this one. */
+  stopped: boolean;
+  /** USD per 0.01 of mean quality, per slot of each model, per 0.01 of each group's mean quality. */
+  duals: { quality: number; workloads: number[]; groups: number[] };
   /** When infeasible: why, and the largest feasible value. */
   reason?: string;
   largest_feasible?: number;
@@ -199,7 +226,13 @@ export class Router {
   /** The estimates behind a decision, for every priced model with an ability, gates aside. */
   estimate(request: string | RouteRequest): Estimates;
   /** The best assignment of a batch. */
-  plan(problem: PlanProblem): Plan;
+  plan(problem: PlanProblem, options?: PlanOptions): Plan;
+  /**
+   * What quality costs for a batch: up to `points` (2 or more, default 50) vertices of its cost-quality
+   * frontier under its workloads, mean quality and mean cost of a query, cheapest first. Targets, budget
+   * and floors are left out.
+   */
+  curve(problem: PlanProblem, points?: number, options?: Pick<PlanOptions, "onProgress">): FrontierPoint[];
   /** The cost-quality frontier of the catalog at hand on the reference traffic, cheapest first. */
   frontier(at?: string): FrontierPoint[];
   /** Every constant choice on the reference traffic: what always calling one model would bring. */

@@ -27,6 +27,9 @@ use crate::error::Result;
 const ALL: usize = 512;
 /// The core of a larger problem: this times the root of N.
 const CORE: f64 = 8.0;
+/// With more models than this and no coupling rows, `transport` is faster: its paths pass M nodes, a
+/// basis has M² entries.
+const MANY_MODELS: usize = 48;
 /// What a core that ran out of queries grows by.
 const GROWTH: usize = 8;
 /// Rounds in which the core may grow. A guard: one or two are usual.
@@ -154,6 +157,9 @@ fn confined(problem: &Problem) -> Option<Infeasible> {
 /// Solves with one objective; every query is known to have a model, and there are slots for all.
 fn optimise(problem: &Problem, goal: Goal, workspace: &mut Workspace, effort: &mut Effort) -> Result<Plan> {
     let coupled = Coupled::new(problem, goal);
+    if coupled.rows.is_empty() && problem.models > MANY_MODELS {
+        return Ok(flow(&coupled));
+    }
     let view = View::of(problem);
     let Some(relaxed) = relax(&coupled, &view, workspace, effort)? else {
         return Ok(nothing(unreachable(&coupled, workspace, effort)?));
@@ -182,6 +188,23 @@ fn optimise(problem: &Problem, goal: Goal, workspace: &mut Workspace, effort: &m
     }
     let plan = report(&coupled, &prices, choice, value, bound.min(value));
     Ok(Plan { stopped: plan.status == Status::Feasible && found.stopped, ..plan })
+}
+
+/// Limits alone, and more models than a basis of as many rows is good for: a flow by shortest paths.
+fn flow(coupled: &Coupled) -> Plan {
+    let problem = coupled.problem;
+    let (on_cost, on_quality) = coupled.goal.weights();
+    let pairs = problem.cost.iter().zip(problem.quality);
+    let value = |(&c, &p): (&f64, &f64)| if c < f64::INFINITY { on_cost * c - on_quality * p } else { c };
+    let matrix: Vec<f64> = pairs.map(value).collect();
+    let mut transport = Transport::new(problem.queries, problem.models, problem.limits);
+    if transport.solve(&matrix).is_err() {
+        return confined(problem).map_or_else(|| empty(Status::Infeasible), nothing);
+    }
+    let bound = transport.dual(&matrix);
+    let value = transport.assignment.iter().enumerate().map(|(i, &j)| matrix[j as usize * problem.queries + i]);
+    let value = value.collect::<Sum>().value();
+    report(coupled, &transport.price, transport.assignment, value, bound.min(value))
 }
 
 /// From the vertex in `simplex` to the best whole plan of the core that can be found, and proven where
@@ -429,3 +452,53 @@ fn report(coupled: &Coupled, prices: &[f64], assignment: Vec<u32>, value: f64, b
     }
 }
 
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::optimize::{Groups, Options, Solver};
+
+    /// 3 queries, cheap (0.2, 0.4, 0.6 at 1) or dear (0.8 at 2, 3, 4).
+    const COST: [f64; 6] = [1.0, 1.0, 1.0, 2.0, 3.0, 4.0];
+    const QUALITY: [f64; 6] = [0.2, 0.4, 0.6, 0.8, 0.8, 0.8];
+
+    fn relaxed(problem: &Problem) -> (f64, Vec<f64>) {
+        let coupled = Coupled::new(problem, Goal::Cost);
+        let mut effort = Effort { work: 0, watch: None, reported: 0 };
+        let relaxed = relax(&coupled, &View::of(problem), &mut Workspace::default(), &mut effort);
+        let relaxed = relaxed.unwrap().unwrap();
+        (relaxed.bound, relaxed.prices)
+    }
+
+    #[test]
+    fn the_relaxation_ends_on_the_frontier() {
+        // From 0.4 (cost 3) the first query gains 0.6/3 for 1, the second 0.4/3 for 2: λ = 5.
+        // Not on a grid: 0.45·3 = 1.35 lies 0.15 above the cheapest; a quarter of the first step.
+        let quality: Vec<f64> = QUALITY.iter().map(|p| p + 1e-7).collect();
+        let problem = Problem { quality_target: Some(0.45 + 1e-7), ..Problem::new(3, 2, &COST, &quality) };
+        let (bound, prices) = relaxed(&problem);
+        assert!((bound - 3.25).abs() < 1e-9 && (prices[0] - 1.0 / 0.6).abs() < 1e-9, "{bound} {prices:?}");
+    }
+
+    #[test]
+    fn several_rows_agree_with_one() {
+        // A floor on the group of all queries is the target itself; a second, slack row changes nothing.
+        let quality: Vec<f64> = QUALITY.iter().map(|p| p + 1e-7).collect();
+        let plain = Problem::new(3, 2, &COST, &quality);
+        let one = relaxed(&Problem { quality_target: Some(0.55), ..plain });
+        let groups = Groups { of_query: &[0, 0, 0], floors: &[0.55] };
+        let two = relaxed(&Problem { quality_target: Some(0.3), groups: Some(groups), ..plain });
+        assert!((one.0 - two.0).abs() < 1e-9 * one.0 && (one.1[0] - two.1[0] - two.1[1]).abs() < 1e-6);
+    }
+
+    #[test]
+    fn shadow_prices_are_in_the_units_they_state() {
+        let quality: Vec<f64> = QUALITY.iter().map(|p| p + 1e-7).collect();
+        let problem = Problem { quality_target: Some(0.45), ..Problem::new(3, 2, &COST, &quality) };
+        let plan = Solver::default().solve(&problem, Options::default()).unwrap();
+        // λ = 1/0.6 USD per unit of one query's quality; 0.01 of the mean of three is 0.03 units.
+        assert!((plan.duals.quality - 0.03 / 0.6).abs() < 1e-9);
+        let rich = Problem { quality_target: None, budget_usd: Some(3.5), ..problem };
+        let rich = Solver::default().solve(&rich, Options::default()).unwrap();
+        assert!((rich.duals.quality - 0.03 / 0.6).abs() < 1e-9, "the mirror image has the same price");
+    }
+}

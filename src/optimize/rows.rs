@@ -196,3 +196,25 @@ impl Share {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_grid_raises_the_need_to_what_whole_plans_can_reach() {
+        // Tenths: a sum of at least 1.35 of fifths is at least 1.4.
+        let (cost, quality) = ([1.0, 1.0, 1.0, 2.0, 3.0, 4.0], [0.2, 0.4, 0.6, 0.8, 0.8, 0.8]);
+        let problem = Problem { quality_target: Some(0.45), ..Problem::new(3, 2, &cost, &quality) };
+        let coupled = Coupled::new(&problem, Goal::Cost);
+        assert!((coupled.rows[0].need - 1.4).abs() < 1e-9);
+        assert_eq!(grid(&[0.25, 0.5625]), Some(16.0));
+        assert_eq!(grid(&[0.25, 0.123_456_789]), None);
+    }
+
+    #[test]
+    fn costs_are_scaled_by_a_power_of_two() {
+        assert_eq!(scale(&[0.001, f64::INFINITY, 0.003]), 512.0);
+        assert_eq!(scale(&[0.0, f64::INFINITY]), 1.0);
+    }
+}

@@ -109,11 +109,6 @@ impl Transport {
         }
     }
 
-    /// The limits, cut to N.
-    pub fn limits(&self) -> &[u64] {
-        &self.limits
-    }
-
     /// Assigns every query at least total `r` (model-major, +inf where forbidden, every query with
     /// a finite entry), starting from the prices of the last call.
     pub fn solve(&mut self, r: &[f64]) -> Result<(), HallSet> {
