@@ -11,6 +11,7 @@
 
 use super::OPTIMALITY;
 use super::core::{Column, Core};
+use super::order::least;
 use super::rows::Row;
 use super::simplex::terms;
 
@@ -67,6 +68,7 @@ pub(super) fn finish(
 }
 
 /// One query to another model.
+#[derive(Clone, Copy)]
 struct Candidate {
     i: u32,
     from: u32,
@@ -82,7 +84,7 @@ struct Search<'a> {
     bound: f64,
     step: f64,
     anchor: &'a Column,
-    /// Sorted by (reduced cost, model, query).
+    /// Sorted by (reduced cost, query, model).
     candidates: Vec<Candidate>,
     /// Change of each coupling row per candidate, row-minor.
     dw: Vec<f64>,
@@ -165,9 +167,9 @@ impl<'a> Search<'a> {
                 }
             }
         }
-        self.candidates.sort_unstable_by(|a, b| a.rc.total_cmp(&b.rc).then((a.to, a.i).cmp(&(b.to, b.i))));
         self.truncated = self.candidates.len() > MAX_CANDIDATES;
-        self.candidates.truncate(MAX_CANDIDATES);
+        let kept = least(self.candidates.iter().map(|c| c.rc), MAX_CANDIDATES);
+        self.candidates = kept.into_iter().map(|at| self.candidates[at as usize]).collect();
         for (at, c) in self.candidates.iter().enumerate() {
             self.lists[0].push(at as u32);
             self.lists[1 + c.from as usize].push(at as u32);

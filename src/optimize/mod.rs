@@ -58,6 +58,7 @@ mod core;
 mod curve;
 mod finish;
 mod newton;
+mod order;
 mod polish;
 pub mod price;
 mod rows;

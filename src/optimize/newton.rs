@@ -10,6 +10,7 @@
 //! The result is any prices ≥ 0, near the optimum; `simplex` makes them exact.
 
 use super::core::Core;
+use super::order::{Keyed, at_rank};
 use super::rows::{Coupled, Row, Share};
 use super::simplex::Simplex;
 use super::sweep::{Prices, Sweep, View};
@@ -44,7 +45,7 @@ pub(super) struct Newton {
     factor: Vec<f64>,
     step: Vec<f64>,
     free: Vec<usize>,
-    gaps: Vec<Vec<f64>>,
+    gaps: Vec<Vec<Keyed>>,
     effect: Vec<f64>,
     /// Per model, the gap below which a query counts as a near-tie.
     width: Vec<f64>,
@@ -179,8 +180,8 @@ impl Newton {
         gaps.resize(view.m, Vec::new());
         gaps.iter_mut().for_each(Vec::clear);
         for i in (0..view.n).step_by(stride).filter(|&i| self.sweep.gap[i].is_finite()) {
-            gaps[self.sweep.first[i] as usize].push(self.sweep.gap[i]);
-            gaps[self.sweep.second[i] as usize].push(self.sweep.gap[i]);
+            gaps[self.sweep.first[i] as usize].push((self.sweep.gap[i], 0));
+            gaps[self.sweep.second[i] as usize].push((self.sweep.gap[i], 0));
         }
         self.width.clear();
         for (j, gaps) in gaps.iter_mut().enumerate() {
@@ -188,7 +189,7 @@ impl Newton {
             let at = (wanted(self, j, touching) / stride as f64).max(LEAST_GAPS) as usize;
             let width = match gaps.len() {
                 0 => 0.0,
-                len => *gaps.select_nth_unstable_by(at.min(len - 1), f64::total_cmp).1,
+                len => at_rank(gaps, at.min(len - 1)),
             };
             self.width.push(width.max(f64::MIN_POSITIVE));
         }

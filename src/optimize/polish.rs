@@ -12,6 +12,7 @@
 
 use super::core::{Column, Core, NO_ROW};
 use super::finish::Dual;
+use super::order::least;
 use super::simplex::terms;
 
 /// Moves of least reduced cost from which exchanges are built.
@@ -73,7 +74,8 @@ fn round(core: &Core, dual: &Dual, plan: &mut Column) -> bool {
     let mut exchanges = exchanges(core, pi, &plan.x, &moves, |at| effects[at * k + lead], worth);
     // One exchange alone is a pair with nothing.
     exchanges.push(Exchange { moves: [NONE; 3], count: 0, own: 0.0, lead: 0.0 });
-    exchanges.sort_unstable_by(|a, b| a.lead.total_cmp(&b.lead).then(a.own.total_cmp(&b.own)).then(a.moves.cmp(&b.moves)));
+    let by_lead = least(exchanges.iter().map(|e| e.lead), usize::MAX);
+    let exchanges: Vec<Exchange> = by_lead.into_iter().map(|at| exchanges[at as usize]).collect();
     let parts = |e: &Exchange| e.moves.into_iter().take(e.count as usize);
     let effect: Vec<f64> = exchanges
         .iter()
@@ -85,8 +87,7 @@ fn round(core: &Core, dual: &Dual, plan: &mut Column) -> bool {
     let change: Vec<f64> =
         exchanges.iter().enumerate().map(|(e, x)| x.own + (0..k).map(|r| pi[r] * effect(e, r)).sum::<f64>()).collect();
     let cheapest = exchanges.iter().map(|e| e.own).fold(0.0, f64::min);
-    let mut by_cost: Vec<u32> = (0..exchanges.len() as u32).collect();
-    by_cost.sort_unstable_by(|&a, &b| exchanges[a as usize].own.total_cmp(&exchanges[b as usize].own).then(a.cmp(&b)));
+    let by_cost = least(exchanges.iter().map(|e| e.own), usize::MAX);
     // What all other rows' surplus is worth.
     let others = worth - surplus[lead].max(0.0) * pi[lead];
     let mut best = (-1e-12 * worth, None);
@@ -143,13 +144,7 @@ fn moves(core: &Core, pi: &[f64], x: &[u32], worth: f64) -> Vec<Move> {
             }
         }
     }
-    let order = |a: &Move, b: &Move| a.own.total_cmp(&b.own).then((a.q, a.to).cmp(&(b.q, b.to)));
-    if moves.len() > MOVES {
-        moves.select_nth_unstable_by(MOVES, order);
-        moves.truncate(MOVES);
-    }
-    moves.sort_unstable_by(order);
-    moves
+    least(moves.iter().map(|m| m.own), MOVES).into_iter().map(|at| moves[at as usize]).collect()
 }
 
 /// Moves to a free slot, swaps and rotations of three.
@@ -210,9 +205,7 @@ fn exchanges(
         }
     }
     if found.len() > EXCHANGES {
-        let order = |a: &Exchange, b: &Exchange| a.own.total_cmp(&b.own).then(a.moves.cmp(&b.moves));
-        found.select_nth_unstable_by(EXCHANGES, order);
-        found.truncate(EXCHANGES);
+        return least(found.iter().map(|e| e.own), EXCHANGES).into_iter().map(|at| found[at as usize]).collect();
     }
     found
 }
