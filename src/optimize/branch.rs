@@ -13,6 +13,8 @@ use super::{Effort, OPTIMALITY};
 
 /// A plan that leaves less than this fraction of the gap starts the search again.
 const RESTART: f64 = 0.9;
+/// A whole plan is sought at every so many levels of the tree; leaves are whole anyway.
+const WHOLE: usize = 4;
 
 /// Searches from the relaxation's optimum in `simplex` for a plan better than `incumbent`, in at most
 /// the steps that `effort` has left. `bound`: the relaxation's on the core's objective; `step`: the
@@ -115,9 +117,11 @@ impl Search {
             self.saved.push(Vertex::default());
         }
         simplex.save(&mut self.saved[depth]);
-        let x = simplex.whole(core);
-        self.offer(core, x);
-        simplex.load(&self.saved[depth]);
+        if depth % WHOLE == 0 {
+            let x = simplex.whole(core);
+            self.offer(core, x);
+            simplex.load(&self.saved[depth]);
+        }
         let n = core.n;
         let at = |j: usize| j * n + query as usize;
         // On the model of its largest share …

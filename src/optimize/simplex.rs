@@ -41,8 +41,11 @@ pub(super) enum Basic {
 }
 
 impl Basic {
-    fn is_tie_of(self, query: u32) -> bool {
-        matches!(self, Basic::Tie { query: q, .. } if q == query)
+    fn query(self) -> u32 {
+        match self {
+            Basic::Tie { query, .. } => query,
+            Basic::Slack(_) | Basic::Pin(_) => u32::MAX,
+        }
     }
 }
 
@@ -76,6 +79,8 @@ pub(super) struct Simplex {
     /// Key model per query.
     pub key: Vec<u32>,
     pub basis: Vec<Basic>,
+    /// The query of each basic tie; `u32::MAX` for the others.
+    query: Vec<u32>,
     /// Inverse of the basis, row-major.
     inverse: Vec<f64>,
     /// What the keys leave of the right-hand sides.
@@ -84,9 +89,12 @@ pub(super) struct Simplex {
     pub theta: Vec<f64>,
     // Workspace.
     rho: Vec<f64>,
+    rho_now: Vec<f64>,
     turn: Vec<f64>,
     tied: Vec<u32>,
     column: Vec<f64>,
+    alpha: Vec<f64>,
+    pivot: Vec<f64>,
     /// μ and its rate per model.
     slots: Vec<(f64, f64)>,
     now: Vec<f64>,
@@ -182,6 +190,8 @@ impl Simplex {
         self.pi.clone_from(&from.pi);
         self.key.clone_from(&from.key);
         self.basis.clone_from(&from.basis);
+        self.query.clear();
+        self.query.extend(from.basis.iter().map(|basic| basic.query()));
         self.inverse.clone_from(&from.inverse);
         self.rest.clone_from(&from.rest);
         self.age = from.age;
@@ -194,6 +204,8 @@ impl Simplex {
         let pin = |(r, &pi): (usize, &f64)| if pi > 0.0 { Basic::Pin(r as u32) } else { Basic::Slack(r as u32) };
         self.basis.clear();
         self.basis.extend(pi.iter().enumerate().map(pin));
+        self.query.clear();
+        self.query.resize(d, u32::MAX);
         self.pi = pi;
         self.inverse.clear();
         self.inverse.resize(d * d, 0.0);
@@ -388,6 +400,8 @@ impl Simplex {
                 *query = to[*query as usize];
             }
         }
+        self.query.clear();
+        self.query.extend(self.basis.iter().map(|basic| basic.query()));
         self.key = part.id.iter().map(|&q| self.key[q as usize]).collect();
         self.recount(part);
     }
@@ -435,7 +449,7 @@ impl Simplex {
 
     /// Positions of the ties of a query.
     fn ties(&self, query: u32) -> impl Iterator<Item = usize> + '_ {
-        self.basis.iter().enumerate().filter(move |(_, basic)| basic.is_tie_of(query)).map(|(r, _)| r)
+        self.query.iter().enumerate().filter(move |(_, q)| **q == query).map(|(r, _)| r)
     }
 
     /// The basic column furthest out of range, relative to its edge, and whether its own reduced cost
@@ -469,7 +483,7 @@ impl Simplex {
             if over > RANGE {
                 self.column.clear();
                 self.column.resize(d, 0.0);
-                for t in (0..d).filter(|&t| self.basis[t].is_tie_of(query)) {
+                for t in (0..d).filter(|&t| self.query[t] == query) {
                     self.column.iter_mut().zip(&self.inverse[t * d..][..d]).for_each(|(c, a)| *c += a);
                 }
                 let score = over * over / norm(&self.column);
@@ -525,7 +539,7 @@ impl Simplex {
         let mut turn_rho = std::mem::take(&mut self.rho);
         let turn_vec = std::mem::take(&mut self.turn);
         let turn = terms(core, 0.0, &turn_vec, &mut turn_rho);
-        let mut rho = Vec::with_capacity(core.groups);
+        let mut rho = std::mem::take(&mut self.rho_now);
         let pi = std::mem::take(&mut self.pi);
         let at = terms(core, 1.0, &pi, &mut rho);
         let fastest = turn.kappa.abs() + turn.rho.iter().fold(0.0f64, |a, b| a.max(b.abs()))
@@ -543,10 +557,8 @@ impl Simplex {
         // Queries with ties that stay: a third model ends the step.
         self.tied.clear();
         for (s, basic) in self.basis.iter().enumerate() {
-            if let Basic::Tie { query, .. } = *basic
-                && s != r
-                && !self.tied.contains(&query)
-            {
+            let query = basic.query();
+            if query != u32::MAX && s != r && !self.tied.contains(&query) {
                 self.tied.push(query);
             }
         }
@@ -556,9 +568,9 @@ impl Simplex {
             for j in 0..core.m {
                 let closing = rate - self.rates[j * n + q];
                 // Its ties stay where they are: they close at no rate.
-                if closing > least_rate && !self.basis.contains(&Basic::Tie { query, model: j as u32 }) {
+                if closing > least_rate {
                     let t = ((self.values[j * n + q] - now) / closing).max(0.0);
-                    if t < stop.0 {
+                    if t < stop.0 && !self.basis.contains(&Basic::Tie { query, model: j as u32 }) {
                         stop = (t, Some(Basic::Tie { query, model: j as u32 }));
                     }
                 }
@@ -606,6 +618,7 @@ impl Simplex {
         self.heap = heap;
         self.pi = pi;
         self.rho = turn_rho;
+        self.rho_now = rho;
         self.turn = turn_vec;
 
         let (t, Some(enters)) = stop else { return Some(false) };
@@ -680,24 +693,26 @@ impl Simplex {
                 add_column(core, query as usize, self.key[query as usize] as usize, -1.0, &mut self.column);
             }
         }
-        let alpha: Vec<f64> = self
-            .inverse
-            .chunks_exact(d)
-            .map(|row| row.iter().zip(&self.column).map(|(a, b)| a * b).sum())
-            .collect();
-        let largest = alpha.iter().fold(0.0f64, |a, b| a.max(b.abs()));
-        if alpha[r].abs() <= 1e-9 * largest {
+        self.alpha.clear();
+        for row in self.inverse.chunks_exact(d) {
+            self.alpha.push(row.iter().zip(&self.column).map(|(a, b)| a * b).sum());
+        }
+        let largest = self.alpha.iter().fold(0.0f64, |a, b| a.max(b.abs()));
+        if self.alpha[r].abs() <= 1e-9 * largest {
             return false;
         }
-        let scale = 1.0 / alpha[r];
-        self.inverse[r * d..][..d].iter_mut().for_each(|a| *a *= scale);
-        let pivot: Vec<f64> = self.inverse[r * d..][..d].to_vec();
+        let scale = 1.0 / self.alpha[r];
+        self.pivot.clear();
+        self.pivot.extend(self.inverse[r * d..][..d].iter().map(|a| a * scale));
+        self.inverse[r * d..][..d].copy_from_slice(&self.pivot);
         for (s, row) in self.inverse.chunks_exact_mut(d).enumerate() {
-            if s != r && alpha[s] != 0.0 {
-                row.iter_mut().zip(&pivot).for_each(|(a, p)| *a -= alpha[s] * p);
+            let alpha = self.alpha[s];
+            if s != r && alpha != 0.0 {
+                row.iter_mut().zip(&self.pivot).for_each(|(a, p)| *a -= alpha * p);
             }
         }
         self.basis[r] = enters;
+        self.query[r] = enters.query();
         self.age += 1;
         true
     }
