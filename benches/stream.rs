@@ -89,9 +89,11 @@ impl Traffic {
             })
             .collect();
         // Gamma(3): shares as a Dirichlet distribution gives them.
-        models.iter_mut().for_each(|model| model.share = -(r.unit() * r.unit() * r.unit()).ln());
-        let whole: f64 = models.iter().map(|model| model.share).sum();
-        models.iter_mut().for_each(|model| model.share /= whole);
+        let shares: Vec<f64> = (0..M).map(|_| -(r.unit() * r.unit() * r.unit()).ln()).collect();
+        let whole: f64 = shares.iter().sum();
+        for (model, share) in models.iter_mut().zip(shares) {
+            model.share = share / whole;
+        }
         Traffic { models, random: r }
     }
 

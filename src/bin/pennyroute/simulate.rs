@@ -15,6 +15,9 @@ use crate::plan;
 use crate::setup::progress;
 use crate::show;
 
+/// Most past queries that a batch is planned with; more would not change its plan by much.
+const STAND_INS: usize = 2048;
+
 #[derive(clap::Args)]
 pub struct Args {
     /// Estimates: `query_id,model,quality,cost_usd`, csv or Parquet, in the order of arrival. A missing row
@@ -129,7 +132,7 @@ fn one_by_one(table: &EstimateTable, terms: Terms, done: &dyn Fn()) -> Result<As
         .collect()
 }
 
-/// Each batch gets the plan of least cost that keeps the mean of all queries so far on the target,
+/// Each batch is planned exactly: at least cost, so that the mean of all queries meets the target,
 /// within the workloads and the budget that the batches before it have left.
 fn in_batches(table: &EstimateTable, terms: &Terms, size: usize, done: &dyn Fn()) -> Result<Assignment> {
     let n = table.queries.list().len();
@@ -160,20 +163,30 @@ struct Left {
 }
 
 impl Left {
-    /// Plans a batch.
+    /// Plans a batch together with past queries that stand in for those to come, so that it leaves them
+    /// their share of what is left.
     fn plan(&self, table: &EstimateTable, batch: Range<usize>, target: f64) -> Result<Assignment> {
         let n = table.queries.list().len();
+        // Where slots run out before the queries do, the last of them will be rejected in any case.
+        let slots = self.limits.iter().fold(0u64, |sum, &limit| sum.saturating_add(limit)) as usize;
+        let served = (n - batch.start).min(slots.max(batch.len()));
+        let stand_ins = (served - batch.len()).min(STAND_INS);
+        let rows: Vec<usize> = batch.clone().chain((0..batch.end).rev().cycle().take(stand_ins)).collect();
+        let share = rows.len() as f64 / served as f64;
+        let limits: Vec<u64> =
+            self.limits.iter().map(|&limit| limit.min((limit as f64 * share).ceil() as u64)).collect();
         let part = |matrix: &[f64]| -> Vec<f64> {
-            matrix.chunks_exact(n).flat_map(|of_model| &of_model[batch.clone()]).copied().collect()
+            matrix.chunks_exact(n).flat_map(|of_model| rows.iter().map(|&i| of_model[i])).collect()
         };
         let (cost, quality) = (part(&table.cost), part(&table.quality));
-        let placed = Problem {
-            limits: Some(&self.limits),
-            ..Problem::new(batch.len(), self.limits.len(), &cost, &quality)
+        let placed =
+            Problem { limits: Some(&limits), ..Problem::new(rows.len(), limits.len(), &cost, &quality) };
+        let needed = (target * (n - batch.start) as f64 + self.debt) / served as f64;
+        let goal = Problem {
+            quality_target: Some(needed.clamp(0.0, 1.0)),
+            budget_usd: self.budget_usd.map(|budget| budget * share),
+            ..placed
         };
-        let needed = target + self.debt / batch.len() as f64;
-        let goal =
-            Problem { quality_target: Some(needed.clamp(0.0, 1.0)), budget_usd: self.budget_usd, ..placed };
         // Out of reach: as much quality as there is, within the budget.
         let errors: Vec<f64> =
             cost.iter().zip(&quality).map(|(c, p)| if c.is_finite() { 1.0 - p } else { *c }).collect();
@@ -184,7 +197,8 @@ impl Left {
         for problem in [goal, most] {
             let plan: Plan = solve(&problem)?;
             if plan.status != Status::Infeasible {
-                return Ok(plan.assignment.into_iter().map(|j| Some(j as usize)).collect());
+                let chosen = plan.assignment.into_iter().take(batch.len());
+                return Ok(chosen.map(|j| Some(j as usize)).collect());
             }
         }
         Ok(self.cheapest_first_come(table, batch))
