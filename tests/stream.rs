@@ -466,14 +466,18 @@ fn a_state_of_another_shape_is_refused() {
         }
         let number = |value: f64| json!(value.to_bits());
         for (field, value) in [
+            ("arrived", json!(u64::MAX)),
+            ("rejected", json!(31)),
             ("used", json!([1, 2])),
             ("used", json!([1000, 0, 0])),
             ("spent", number(f64::NAN)),
+            ("spent", number(-1.0)),
             ("debt", number(f64::INFINITY)),
             ("prices", json!({"quality": number(-1.0), "workloads": [0, 0, 0]})),
             ("history", json!({"rows": [1, 2, 3], "oldest": 0, "seen": 30})),
             ("history", json!({"rows": vec![f32::NAN.to_bits(); 6], "oldest": 0, "seen": 30})),
             ("recent", json!([{"model": 7, "cost": 0}])),
+            ("recent", json!([{"model": 0, "cost": number(f64::NAN)}])),
         ] {
             let mut altered = json!(state());
             altered[field] = value;

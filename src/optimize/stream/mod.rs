@@ -7,7 +7,7 @@
 //! [`Horizon`] the mean quality is to reach α at the least cost, or, under a budget alone, to be as
 //! high as the budget allows. Workloads and budget are hard: no choice ever exceeds them, so a query
 //! that fits nowhere is rejected, which counts as quality 0. The mean quality is what the prices aim
-//! at; no online rule can promise it.
+//! at; no online rule can promise it. Group floors are for batches.
 //!
 //! # The method
 //!
@@ -58,6 +58,8 @@ const DAMPING: u64 = 256;
 const CHANCE: f64 = 0.4;
 /// More than this mean quality is never left to chance, however short the horizon.
 const TOLERANCE: f64 = 0.008;
+/// More queries than any stream sees; a state that claims more is damaged.
+const MAX_COUNT: u64 = 1 << 53;
 
 /// How far ahead a stream is planned, and what its workloads and budget count over.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -287,10 +289,7 @@ impl Stream {
         same_length("used slots of the state", state.used.len(), terms.models)?;
         state.prices.check(terms.models)?;
         state.history.check(terms.models, terms.window)?;
-        if !(state.spent.is_finite() && state.debt.is_finite()) {
-            return Err(differ("state: spending or debt is not finite"));
-        }
-        state.check_counts(&terms)?;
+        state.check(&terms)?;
         Ok(Stream { terms, state })
     }
 
@@ -360,11 +359,11 @@ impl Stream {
         if !due || rest == 0 || self.state.history.is_empty() {
             return Ok(());
         }
+        let gap = SPACING * self.state.history.seen().min(rest) as f64;
+        self.state.next_solve = self.state.arrived + (gap as u64).max(1);
         if let Some(prices) = reprice::solve(&self.state.history, self.terms.models, &self.remainder(rest))? {
             self.state.prices = prices;
         }
-        let gap = SPACING * self.state.history.seen().min(rest) as f64;
-        self.state.next_solve = self.state.arrived + (gap as u64).max(1);
         Ok(())
     }
 
@@ -467,9 +466,16 @@ impl State {
         }
     }
 
-    /// Refuses slots that do not add up to the queries they were taken by.
-    fn check_counts(&self, terms: &Terms) -> Result<()> {
+    /// Refuses sums that are no sums, and slots that do not add up to the queries they were taken by.
+    fn check(&self, terms: &Terms) -> Result<()> {
         let wrong = |what: String| Err(Error::Problem { what: format!("state: {what}") });
+        let costs = self.recent.iter().map(|recent| recent.cost).chain([self.spent]);
+        if !self.debt.is_finite() || costs.into_iter().any(|cost| !(cost.is_finite() && cost >= 0.0)) {
+            return wrong("the debt or what was spent is no finite sum".into());
+        }
+        if self.arrived.max(self.history.seen()) > MAX_COUNT || self.rejected > self.arrived {
+            return wrong(format!("{} arrived, {} rejected", self.arrived, self.rejected));
+        }
         let Horizon::Rolling(k) = terms.horizon else {
             let taken = self.used.iter().fold(self.rejected, |sum, &used| sum.saturating_add(used));
             if taken != self.arrived || !self.recent.is_empty() {
