@@ -353,7 +353,7 @@ fn simulate_scores_a_stream_on_what_really_happened() {
     recorded(&work);
     let arguments = [&SIMULATE[..], &["--quality", "0.7", "--json"]].concat();
     let number = |value: &Value, field: &str| value[field].as_f64().unwrap();
-    for more in [&[][..], &["--batch", "16"], &["--batch", "1"], &["--batch", "1000"]] {
+    for more in [&[][..], &["--batch", "16"], &["--batch", "1000"]] {
         let done = work.run(&[&arguments[..], more].concat()).json();
         let expected = [
             "queries",
@@ -385,8 +385,8 @@ fn simulate_scores_a_stream_on_what_really_happened() {
         if more == ["--batch", "1000"] {
             assert_eq!(done["assigned"], done["offline"]["assigned"], "one batch is the whole plan");
         }
-        assert_eq!(done, work.run(&[&arguments[..], more].concat()).json(), "runs repeat");
     }
+    assert_eq!(work.run(&arguments).stdout, work.run(&arguments).stdout, "runs repeat");
     let shown = work.run(&arguments[..arguments.len() - 1]).stdout;
     assert!(shown.contains("0 rejected") && shown.contains("with hindsight"), "{shown}");
 }

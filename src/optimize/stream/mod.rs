@@ -70,7 +70,8 @@ pub enum Horizon {
     Total(u64),
     /// The stream has no known end, and of any so many consecutive queries, > 0, no more than the
     /// workload go to a model and no more than the budget is spent. The mean quality is that of the
-    /// whole stream so far, kept by paying its debt back over the next so many.
+    /// whole stream so far, kept by paying its debt back over the next so many. What each of the last
+    /// so many took is remembered, 16 bytes each.
     Rolling(u64),
 }
 
