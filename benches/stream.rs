@@ -2,10 +2,11 @@
 //!
 //! Seeded traffic with the distributions of `optimizer-bench` (logistic qualities, prices over three
 //! orders of magnitude, workloads with a quarter to spare, a target 60 % of the way from the cheapest
-//! plan to the best). Twenty random orders, five of each of four instances; a row gives
+//! plan to the best). Twenty random orders, five of each of four instances (of long streams under drift,
+//! one of each); a row gives
 //!
-//! - cost over the bound of the offline optimum at the mean quality that the stream reached (its
-//!   quality over the offline optimum at what it spent, under a budget alone), mean and worst;
+//! - cost over the bound of the offline optimum at the mean quality that the stream reached (under a
+//!   budget alone, its quality over that of the offline optimum for the same budget), mean and worst;
 //! - shortfall against the target, mean of what is below it and worst (negative: above);
 //! - queries rejected, and microseconds per query with every re-solve included.
 //!
@@ -15,7 +16,7 @@
 //! then lies 60 % of the way for the queries as they come. Every run checks workloads and budget. The
 //! last line is one JSON object.
 //!
-//! `cargo bench --profile dev --bench stream [-- ORDERS [1000|10000|budget|drift]…]`
+//! `cargo bench --profile dev --bench stream [-- ORDERS [1000|10000|budget|drift|none]…]`
 
 use std::hint::black_box;
 use std::time::Instant;
