@@ -336,6 +336,110 @@ fn an_infeasible_plan_is_an_answer() {
     assert!(shown.stdout.starts_with("infeasible: "), "{}", shown.stdout);
 }
 
+/// 60 queries on two models, and what came of them: the cheap one is right on every second, the dear one
+/// always; the first query is the one with a recorded cost.
+fn recorded(work: &Work) {
+    let mut estimates = String::from("query_id,model,quality,cost_usd\n");
+    let mut outcomes = String::from("query_id,model,correct,cost_usd\n");
+    for i in 0..60 {
+        let cheap = 0.4 + 0.01 * f64::from(i % 10);
+        write!(estimates, "q{i},cheap,{cheap},0.001\nq{i},dear,0.95,0.01\n").unwrap();
+        let cost = if i == 0 { "0.5" } else { "" };
+        write!(outcomes, "q{i},cheap,{},{cost}\nq{i},dear,1,{cost}\n", i % 2).unwrap();
+    }
+    work.write("e.csv", estimates);
+    work.write("o.csv", outcomes);
+}
+
+const SIMULATE: [&str; 5] = ["simulate", "--estimates", "e.csv", "--outcomes", "o.csv"];
+
+#[test]
+fn simulate_scores_a_stream_on_what_really_happened() {
+    let work = Work::new();
+    recorded(&work);
+    let arguments = [&SIMULATE[..], &["--quality", "0.7", "--json"]].concat();
+    let number = |value: &Value, field: &str| value[field].as_f64().unwrap();
+    for more in [&[][..], &["--batch", "16"], &["--batch", "1000"]] {
+        let done = work.run(&[&arguments[..], more].concat()).json();
+        let expected = [
+            "queries",
+            "served",
+            "rejected",
+            "success",
+            "quality",
+            "cost_usd",
+            "estimated_cost_usd",
+            "shortfall",
+            "assigned",
+            "offline",
+        ];
+        assert_eq!(keys(&done), expected.into_iter().collect(), "{more:?}");
+        assert_eq!(
+            (&done["queries"], &done["served"], &done["rejected"]),
+            (&json!(60), &json!(60), &json!(0))
+        );
+        let dear = number(&done["assigned"], "dear");
+        assert!((25.0..=33.0).contains(&dear), "{more:?}: {done}");
+        assert!(number(&done, "success") > 0.7 && number(&done, "quality") > 0.685, "{more:?}: {done}");
+        assert!((number(&done, "shortfall") - (0.7 - number(&done, "quality")).max(0.0)).abs() < 1e-12);
+        // Estimated at 0.001 a cheap and 0.01 a dear answer; recorded, the first query cost 0.5.
+        assert!((number(&done, "estimated_cost_usd") - 0.009 * dear - 0.06).abs() < 1e-9, "{done}");
+        let first = number(&done, "cost_usd") - number(&done, "estimated_cost_usd");
+        assert!((first - 0.499).abs() < 1e-9 || (first - 0.49).abs() < 1e-9, "{done}");
+        assert!(number(&done["offline"], "quality") >= 0.7 - 1e-12);
+        assert!(number(&done["offline"], "estimated_cost_usd") < number(&done, "estimated_cost_usd") + 0.03);
+        if more == ["--batch", "1000"] {
+            assert_eq!(done["assigned"], done["offline"]["assigned"], "one batch is the whole plan");
+        }
+    }
+    assert_eq!(work.run(&arguments).stdout, work.run(&arguments).stdout, "runs repeat");
+    let shown = work.run(&arguments[..arguments.len() - 1]).stdout;
+    assert!(shown.contains("0 rejected") && shown.contains("with hindsight"), "{shown}");
+}
+
+#[test]
+fn simulate_keeps_workloads_and_budget_and_rejects_the_rest() {
+    let work = Work::new();
+    recorded(&work);
+    work.write("w.json", r#"{"cheap": 30, "dear": 20}"#);
+    let arguments = [&SIMULATE[..], &["--quality", "0.7", "--json"]].concat();
+    let number = |value: &Value, field: &str| value[field].as_f64().unwrap();
+    for batch in [&[][..], &["--batch", "7"], &["--batch", "60"]] {
+        let done = work.run(&[&arguments[..], &["--workloads", "w.json"], batch].concat()).json();
+        assert_eq!((&done["served"], &done["rejected"]), (&json!(50), &json!(10)), "{batch:?}");
+        assert_eq!(done["assigned"], json!({"cheap": 30, "dear": 20}));
+        assert!(done["offline"].is_null() && done["offline_infeasible"].as_str().unwrap().contains("slots"));
+        let done = work.run(&[&arguments[..], &["--budget", "0.05"], batch].concat()).json();
+        assert!(number(&done, "estimated_cost_usd") <= 0.05 + 1e-12, "{batch:?}: {done}");
+        assert!(number(&done, "rejected") > 0.0, "{batch:?}: {done}");
+    }
+}
+
+#[test]
+fn simulate_refuses_what_it_cannot_score() {
+    let work = Work::new();
+    recorded(&work);
+    for (quality, part) in [("1.5", "1.5"), ("NaN", "NaN")] {
+        work.refused(&[&SIMULATE[..], &["--quality", quality]].concat(), &["quality", part]);
+    }
+    let arguments = [&SIMULATE[..], &["--quality", "0.7"]].concat();
+    work.refused(&SIMULATE, &["--quality"]);
+    work.refused(&[&arguments[..], &["--batch", "0"]].concat(), &["--batch", "0"]);
+    work.refused(&[&arguments[..], &["--budget=-1"]].concat(), &["budget", "-1"]);
+    work.refused(&[&arguments[..], &["--workloads", "no.json"]].concat(), &["no.json"]);
+    work.write("w.json", r#"{"chaep": 1}"#);
+    work.refused(&[&arguments[..], &["--workloads", "w.json"]].concat(), &["w.json", "chaep"]);
+    let outcomes = work.read("o.csv");
+    let rest: String = outcomes
+        .lines()
+        .filter(|line| !line.starts_with("q3,"))
+        .fold(String::new(), |text, line| text + line + "\n");
+    work.write("o.csv", rest);
+    work.refused(&arguments, &["o.csv", "query_id", "q3"]);
+    work.write("o.csv", "query_id,model,correct\nq0,cheap,2\n");
+    work.refused(&arguments, &["o.csv:2", "`correct`", "2"]);
+}
+
 #[test]
 fn an_index_of_ones_own_history_is_used() {
     let work = Work::new();

@@ -12,6 +12,7 @@ mod predict;
 mod route;
 mod setup;
 mod show;
+mod simulate;
 
 use std::process::ExitCode;
 
@@ -38,6 +39,8 @@ enum Command {
     Predict(predict::Args),
     /// Assign a model to every query of a batch, optimally under constraints.
     Plan(plan::Args),
+    /// Assign models to the same queries as a stream, and score it on recorded outcomes.
+    Simulate(simulate::Args),
     /// Build a retrieval index from recorded outcomes.
     Index(index::Args),
     /// Import, check and compare catalogs.
@@ -56,6 +59,7 @@ fn main() -> ExitCode {
         Command::Route(args) => route::run(args, &cli.globals),
         Command::Predict(args) => predict::run(args, &cli.globals),
         Command::Plan(args) => plan::run(args),
+        Command::Simulate(args) => simulate::run(args),
         Command::Index(args) => index::run(args, &cli.globals),
         Command::Catalog(args) => catalog::run(args, &cli.globals),
         Command::Eval(args) => eval::run(args, &cli.globals),

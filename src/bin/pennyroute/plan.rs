@@ -124,7 +124,8 @@ pub fn run(args: &Args) -> Result<()> {
     if args.json { show::json(&report) } else { summary(&report) }
 }
 
-fn limits(path: &Path, table: &EstimateTable) -> Result<Vec<u64>> {
+/// The most queries of each model of the estimates, from a file of workloads.
+pub fn limits(path: &Path, table: &EstimateTable) -> Result<Vec<u64>> {
     let workloads = read_workloads(path)?;
     if let Some(unknown) = workloads.keys().find(|model| table.models.position(model).is_none()) {
         return Err(bad(path, 0, format!("`{unknown}` is no model of the estimates")));

@@ -3,14 +3,6 @@
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-pub(super) fn serialize<S: Serializer>(value: &f64, to: S) -> Result<S::Ok, S::Error> {
-    value.to_bits().serialize(to)
-}
-
-pub(super) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<f64, D::Error> {
-    u64::deserialize(from).map(f64::from_bits)
-}
-
 /// A number of either precision.
 pub(super) trait Bits: Copy {
     type Integer: Serialize + for<'de> Deserialize<'de>;
@@ -36,6 +28,14 @@ impl Bits for f32 {
     fn value(bits: u32) -> Self {
         f32::from_bits(bits)
     }
+}
+
+pub(super) fn serialize<T: Bits, S: Serializer>(value: &T, to: S) -> Result<S::Ok, S::Error> {
+    value.bits().serialize(to)
+}
+
+pub(super) fn deserialize<'de, T: Bits, D: Deserializer<'de>>(from: D) -> Result<T, D::Error> {
+    T::Integer::deserialize(from).map(T::value)
 }
 
 /// Lists of them.

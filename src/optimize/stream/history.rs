@@ -1,8 +1,10 @@
 //! The last rows seen, in bounded memory.
 
+use std::collections::VecDeque;
+
 use serde::{Deserialize, Serialize};
 
-use super::bits;
+use super::{bits, interleave};
 use crate::error::{Error, Result};
 use crate::optimize::{MAX_COST_USD, check_pairs};
 
@@ -52,19 +54,17 @@ impl History {
         (n, cost, quality)
     }
 
+    /// The rows from the oldest to the newest.
+    fn in_order(&self, width: usize) -> VecDeque<&[f32]> {
+        let (newer, older) = self.rows.split_at(self.oldest);
+        older.chunks_exact(width).chain(newer.chunks_exact(width)).collect()
+    }
+
     /// The rows of both, evenly mixed in their order; the last `window` of them are kept.
     pub(super) fn merge(&mut self, other: &History, models: usize, window: usize) {
-        let width = 2 * models;
-        let starts = |history: &History| -> std::collections::VecDeque<usize> {
-            let end = history.rows.len();
-            (history.oldest..end).step_by(width).chain((0..history.oldest).step_by(width)).collect()
-        };
-        let ours = starts(self).into_iter().map(|at| &self.rows[at..at + width]).collect();
-        let theirs = starts(other).into_iter().map(|at| &other.rows[at..at + width]).collect();
-        let mixed = super::interleave(&ours, &theirs);
-        let rows =
-            mixed.iter().skip(mixed.len().saturating_sub(window)).copied().flatten().copied().collect();
-        *self = History { rows, oldest: 0, seen: self.seen + other.seen };
+        let mixed = interleave(&self.in_order(2 * models), &other.in_order(2 * models));
+        let last = mixed.into_iter().rev().take(window).rev();
+        *self = History { rows: last.flatten().copied().collect(), oldest: 0, seen: self.seen + other.seen };
     }
 
     /// Refuses rows that [`History::push`] could not have stored.

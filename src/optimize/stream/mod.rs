@@ -7,7 +7,7 @@
 //! [`Horizon`] the mean quality is to reach α at the least cost, or, under a budget alone, to be as
 //! high as the budget allows. Workloads and budget are hard: no choice ever exceeds them, so a query
 //! that fits nowhere is rejected, which counts as quality 0. The mean quality is what the prices aim
-//! at; no online rule can promise it.
+//! at; no online rule can promise it. Group floors are for batches.
 //!
 //! # The method
 //!
@@ -19,11 +19,13 @@
 //! what has been spent and reached. Solves are spaced geometrically, by a tenth of what has been seen
 //! or of what remains, whichever is less: about 25·ln(N/10) of them over N queries.
 //!
-//! A debt of quality is paid back over what remains, but over no fewer than a quarter of the horizon
-//! or 256 queries: forcing the last few queries to make good what chance took costs more than it is
-//! worth, because cost is convex in quality. This leaves a shortfall of the order of
-//! 0.25·√256 / N in the mean. When the target is out of reach for what is left, the best quality is
-//! chosen; when it and the budget cannot both be had, the most quality that the budget buys.
+//! A debt of quality is paid back over what remains. As far as chance explains it (0.4·√K, which is 1.6
+//! standard deviations of the sum of K qualities, and at most 0.008·N), it is paid back over no fewer
+//! than K queries, K = 256 or a quarter of the horizon: cost is convex in quality, so that forcing the
+//! last few queries to make good what chance took costs more than it is worth. The mean may end short
+//! by that much over N, little more under drift. When the target is out of reach for what is left, the
+//! best quality is chosen; when it and the budget cannot both be had, the most quality that the budget
+//! buys.
 //!
 //! # Sources
 //!
@@ -45,12 +47,19 @@ use self::history::History;
 use super::{MAX_COST_USD, check_pairs, number, pairs, same_length, unit};
 use crate::error::{Error, Result};
 
-/// Rows of history kept by default: 8·M bytes each.
-const WINDOW: usize = 4096;
+/// Rows of history kept by default are half the horizon, but no fewer and no more than these.
+const WINDOW: (u64, u64) = (512, 4096);
 /// Between two solves lies this part of what has been seen or remains.
 const SPACING: f64 = 0.1;
-/// A debt of quality is paid back over at least so many queries, or a quarter of the horizon.
+/// K: what chance took from the mean quality is paid back over no fewer than so many queries, or a
+/// quarter of the horizon if that is less.
 const DAMPING: u64 = 256;
+/// Chance takes about so many times √K: 1.6 standard deviations of the sum of K qualities.
+const CHANCE: f64 = 0.4;
+/// More than this mean quality is never left to chance, however short the horizon.
+const TOLERANCE: f64 = 0.008;
+/// More queries than any stream sees; a state that claims more is damaged.
+const MAX_COUNT: u64 = 1 << 53;
 
 /// How far ahead a stream is planned, and what its workloads and budget count over.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -61,7 +70,8 @@ pub enum Horizon {
     Total(u64),
     /// The stream has no known end, and of any so many consecutive queries, > 0, no more than the
     /// workload go to a model and no more than the budget is spent. The mean quality is that of the
-    /// whole stream so far, kept by paying its debt back over the next so many.
+    /// whole stream so far, kept by paying its debt back over the next so many. What each of the last
+    /// so many took is remembered, 16 bytes each.
     Rolling(u64),
 }
 
@@ -80,8 +90,8 @@ pub struct Terms {
     pub budget_usd: Option<f64>,
     /// L: the most queries per model over the horizon; `u64::MAX` is unlimited. Default: none.
     pub limits: Option<Vec<u64>>,
-    /// Rows of history kept for the prices, > 0. More rows give steadier prices, 8·M bytes each and a
-    /// share of every solve. Default: 4096.
+    /// Rows of history kept for the prices, > 0: 8·M bytes each. More give steadier prices and slower
+    /// solves, fewer follow drift sooner. Default: half the horizon, but at least 512, at most 4096.
     pub window: usize,
 }
 
@@ -152,7 +162,9 @@ struct Recent {
 impl Terms {
     /// Terms for `models` models over a horizon, nothing constrained yet.
     pub fn new(models: usize, horizon: Horizon) -> Self {
-        Terms { models, horizon, quality_target: None, budget_usd: None, limits: None, window: WINDOW }
+        let (Horizon::Total(queries) | Horizon::Rolling(queries)) = horizon;
+        let window = (queries / 2).clamp(WINDOW.0, WINDOW.1) as usize;
+        Terms { models, horizon, quality_target: None, budget_usd: None, limits: None, window }
     }
 
     /// Refuses what cannot be represented, naming it.
@@ -278,10 +290,7 @@ impl Stream {
         same_length("used slots of the state", state.used.len(), terms.models)?;
         state.prices.check(terms.models)?;
         state.history.check(terms.models, terms.window)?;
-        if !(state.spent.is_finite() && state.debt.is_finite()) {
-            return Err(differ("state: spending or debt is not finite"));
-        }
-        state.check_counts(&terms)?;
+        state.check(&terms)?;
         Ok(Stream { terms, state })
     }
 
@@ -351,11 +360,11 @@ impl Stream {
         if !due || rest == 0 || self.state.history.is_empty() {
             return Ok(());
         }
+        let gap = SPACING * self.state.history.seen().min(rest) as f64;
+        self.state.next_solve = self.state.arrived + (gap as u64).max(1);
         if let Some(prices) = reprice::solve(&self.state.history, self.terms.models, &self.remainder(rest))? {
             self.state.prices = prices;
         }
-        let gap = SPACING * self.state.history.seen().min(rest) as f64;
-        self.state.next_solve = self.state.arrived + (gap as u64).max(1);
         Ok(())
     }
 
@@ -432,11 +441,14 @@ impl Stream {
         // Over the next k queries all slots that are taken now come free again.
         let used = |j: usize| if rolling { 0 } else { state.used[j] };
         let spent = if rolling { 0.0 } else { state.spent };
-        let damped = rest.max(DAMPING.min(horizon / 4)) as f64;
+        let slowly = DAMPING.min(horizon / 4);
+        let chance = (CHANCE * (slowly as f64).sqrt()).min(TOLERANCE * horizon as f64);
+        let small = state.debt.clamp(-chance, chance);
+        let repaid = small / rest.max(slowly) as f64 + (state.debt - small) / rest as f64;
         let limits = terms.limits.as_ref();
         reprice::Remainder {
             queries: rest as f64,
-            mean_quality: terms.quality_target.map(|target| (target + state.debt / damped).clamp(0.0, 1.0)),
+            mean_quality: terms.quality_target.map(|target| (target + repaid).clamp(0.0, 1.0)),
             budget_usd: terms.budget_usd.map(|budget| (budget - spent).max(0.0)),
             limits: limits.map(|l| l.iter().enumerate().map(|(j, l)| l.saturating_sub(used(j))).collect()),
         }
@@ -455,9 +467,16 @@ impl State {
         }
     }
 
-    /// Refuses slots that do not add up to the queries they were taken by.
-    fn check_counts(&self, terms: &Terms) -> Result<()> {
+    /// Refuses sums that are no sums, and slots that do not add up to the queries they were taken by.
+    fn check(&self, terms: &Terms) -> Result<()> {
         let wrong = |what: String| Err(Error::Problem { what: format!("state: {what}") });
+        let costs = self.recent.iter().map(|recent| recent.cost).chain([self.spent]);
+        if !self.debt.is_finite() || costs.into_iter().any(|cost| !(cost.is_finite() && cost >= 0.0)) {
+            return wrong("the debt or what was spent is no finite sum".into());
+        }
+        if self.arrived.max(self.history.seen()) > MAX_COUNT || self.rejected > self.arrived {
+            return wrong(format!("{} arrived, {} rejected", self.arrived, self.rejected));
+        }
         let Horizon::Rolling(k) = terms.horizon else {
             let taken = self.used.iter().fold(self.rejected, |sum, &used| sum.saturating_add(used));
             if taken != self.arrived || !self.recent.is_empty() {
