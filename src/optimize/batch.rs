@@ -414,10 +414,25 @@ fn relative_gap(value: f64, bound: f64) -> f64 {
 }
 
 fn report(coupled: &Coupled, prices: &[f64], assignment: Vec<u32>, value: f64, bound: f64) -> Plan {
-    let problem = coupled.problem;
     let gap = relative_gap(value, bound);
-    let (cost_usd, quality) = problem.totals(&assignment);
-    let n = problem.queries.max(1) as f64;
+    let (cost_usd, quality) = coupled.problem.totals(&assignment);
+    let n = coupled.problem.queries.max(1) as f64;
+    Plan {
+        status: if gap <= OPTIMALITY { Status::Optimal } else { Status::Feasible },
+        assignment,
+        cost_usd,
+        quality: quality / n,
+        bound: if coupled.goal == Goal::Quality { -bound / n } else { bound },
+        gap,
+        duals: shadow_prices(coupled, prices),
+        stopped: false,
+        infeasible: None,
+    }
+}
+
+/// Prices (y, then μ) in the units that [`Duals`] states.
+fn shadow_prices(coupled: &Coupled, prices: &[f64]) -> Duals {
+    let problem = coupled.problem;
     let price_of = |kind: Kind| {
         let at = coupled.rows.iter().position(|row| row.kind == kind);
         at.map_or(0.0, |at| prices[at])
@@ -433,23 +448,40 @@ fn report(coupled: &Coupled, prices: &[f64], assignment: Vec<u32>, value: f64, b
     let size =
         |g: usize| problem.groups.map_or(0, |of| of.of_query.iter().filter(|&&x| x as usize == g).count());
     let of_quality = if mirrored { usd } else { price_of(Kind::Quality) };
-    Plan {
-        status: if gap <= OPTIMALITY { Status::Optimal } else { Status::Feasible },
-        assignment,
-        cost_usd,
-        quality: quality / n,
-        bound: if mirrored { -bound / n } else { bound },
-        gap,
-        duals: Duals {
-            quality: 0.01 * n * of_quality,
-            workloads: prices[coupled.rows.len()..].iter().map(|price| price * usd).collect(),
-            groups: (0..groups.len())
-                .map(|g| 0.01 * size(g) as f64 * price_of(Kind::Group(g as u32)) * usd)
-                .collect(),
-        },
-        stopped: false,
-        infeasible: None,
+    Duals {
+        quality: 0.01 * problem.queries as f64 * of_quality,
+        workloads: prices[coupled.rows.len()..].iter().map(|price| price * usd).collect(),
+        groups: (0..groups.len())
+            .map(|g| 0.01 * size(g) as f64 * price_of(Kind::Group(g as u32)) * usd)
+            .collect(),
     }
+}
+
+/// The prices of the relaxation alone, or why it has no solution.
+pub(super) fn duals(
+    problem: &Problem,
+    workspace: &mut Workspace,
+    effort: &mut Effort,
+) -> Result<std::result::Result<Duals, Infeasible>> {
+    if let Some(why) = unplaceable(problem) {
+        return Ok(Err(why));
+    }
+    let goal = match (problem.quality_target, problem.budget_usd) {
+        (None, Some(_)) => Goal::Quality,
+        _ => Goal::Cost,
+    };
+    let coupled = Coupled::new(problem, goal);
+    let Some(relaxed) = relax(&coupled, &View::of(problem), workspace, effort)? else {
+        return Ok(Err(unreachable(&coupled, workspace, effort)?));
+    };
+    if let (Goal::Cost, Some(budget)) = (goal, problem.budget_usd)
+        && relaxed.bound > budget * (1.0 + FEASIBILITY)
+    {
+        // What the budget does buy is left to `solve`.
+        let reason = format!("the target costs at least {:.6} USD, the budget is {budget} USD", relaxed.bound);
+        return Ok(Err(Infeasible { code: "budget_too_small", reason, largest: 0.0, proven: true }));
+    }
+    Ok(Ok(shadow_prices(&coupled, &relaxed.prices)))
 }
 
 #[cfg(test)]

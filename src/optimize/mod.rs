@@ -390,6 +390,17 @@ impl Solver {
 }
 
 impl Solver {
+    /// The shadow prices of [`Solver::solve`] alone, from the relaxation: exact, and a third of the work.
+    /// Where a target costs more than the budget, [`Infeasible::largest`] is not computed (0).
+    pub fn duals(&mut self, problem: &Problem) -> Result<std::result::Result<Duals, Infeasible>> {
+        problem.check()?;
+        let mut effort = Effort { work: 0, watch: None, reported: 0 };
+        if problem.queries == 0 {
+            return Ok(Ok(batch::solve(problem, &mut self.workspace, &mut effort)?.duals));
+        }
+        batch::duals(problem, &mut self.workspace, &mut effort)
+    }
+
     /// The frontier of cost against quality under the problem's limits and forbidden pairs, from the
     /// cheapest plan to the best (what would 85 % cost?); its target, budget and floors are left out.
     /// Up to `points` (>= 2) vertices of the lower hull, whole plans each, as mean quality and mean cost

@@ -3,7 +3,7 @@
 use super::Prices;
 use super::history::History;
 use crate::error::Result;
-use crate::optimize::{Duals, Problem, Status, solve as plan};
+use crate::optimize::{Duals, Problem, Solver};
 
 /// λ where quality is all that counts, as a multiple of the largest cost: a thousandth of a point of
 /// quality outweighs it.
@@ -44,23 +44,22 @@ pub(super) fn solve(history: &History, models: usize, rest: &Remainder) -> Resul
 /// The prices of a problem, or of the nearest one that can be solved.
 fn duals(problem: &Problem) -> Result<Option<Prices>> {
     let unpriced = Problem { quality_target: None, budget_usd: None, ..*problem };
-    let solved = plan(problem)?;
-    match solved.infeasible.map(|why| why.code) {
+    let solved = Solver::default().duals(problem)?;
+    match solved.map_err(|why| why.code) {
         // A budget alone that does not bind leaves quality alone to choose by.
-        None if problem.quality_target.is_none()
-            && problem.budget_usd.is_some()
-            && solved.duals.quality == 0.0 =>
+        Ok(duals)
+            if problem.quality_target.is_none() && problem.budget_usd.is_some() && duals.quality == 0.0 =>
         {
             most_quality(&unpriced)
         }
-        None => Ok(Some(prices(problem, solved.duals, 1.0))),
-        Some("budget_too_small") => duals(&Problem { quality_target: None, ..*problem }),
-        Some("budget_unreachable") => duals(&unpriced),
-        Some("quality_unreachable") if problem.budget_usd.is_some() => {
+        Ok(found) => Ok(Some(prices(problem, found, 1.0))),
+        Err("budget_too_small") => duals(&Problem { quality_target: None, ..*problem }),
+        Err("budget_unreachable") => duals(&unpriced),
+        Err("quality_unreachable") if problem.budget_usd.is_some() => {
             duals(&Problem { quality_target: None, ..*problem })
         }
-        Some("quality_unreachable") => most_quality(&unpriced),
-        Some(_) => Ok(None),
+        Err("quality_unreachable") => most_quality(&unpriced),
+        Err(_) => Ok(None),
     }
 }
 
@@ -68,11 +67,10 @@ fn duals(problem: &Problem) -> Result<Option<Prices>> {
 fn most_quality(problem: &Problem) -> Result<Option<Prices>> {
     let error = |(c, p): (&f64, &f64)| if c.is_finite() { 1.0 - p } else { f64::INFINITY };
     let errors: Vec<f64> = problem.cost.iter().zip(problem.quality).map(error).collect();
-    let solved = plan(&Problem { cost: &errors, ..*problem })?;
+    let solved = Solver::default().duals(&Problem { cost: &errors, ..*problem })?;
     let largest = problem.cost.iter().copied().filter(|c| c.is_finite()).fold(0.0, f64::max);
     let lambda = if largest > 0.0 { ALL_THAT_COUNTS * largest } else { 1.0 };
-    let free = solved.status != Status::Infeasible;
-    Ok(free.then(|| Prices { quality: lambda, ..prices(problem, solved.duals, lambda) }))
+    Ok(solved.ok().map(|duals| Prices { quality: lambda, ..prices(problem, duals, lambda) }))
 }
 
 /// Duals as prices, in USD when one unit of what was minimised is worth `usd`.
