@@ -17,7 +17,7 @@ import { appendFileSync, existsSync, mkdirSync, readFileSync, readdirSync, rmSyn
 import { loadavg } from "node:os";
 import { join, resolve } from "node:path";
 import { parseArgs } from "node:util";
-import { dist, fail, root, run, target } from "../src/js/tools/shell.mjs";
+import { cargoBench, dist, fail, root, run, target } from "../src/js/tools/shell.mjs";
 import { plot } from "./optimize/plot.mjs";
 
 const here = join(root, "benches", "optimize");
@@ -116,7 +116,7 @@ mkdirSync(work, { recursive: true });
 const folder = resolve(options.instances ?? work);
 const files = { ours: join(work, "ours.jsonl"), peers: join(work, "peers.jsonl") };
 
-run("cargo", ["bench", "--profile", "dev", "--bench", "optimize", "--", "--instances", folder, "--answers", files.ours, "--seed", options.seed, ...jobs]);
+cargoBench("optimize", ["--instances", folder, "--answers", files.ours, "--seed", options.seed, ...jobs]);
 
 writeFileSync(files.peers, "");
 const failed = [];

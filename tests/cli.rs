@@ -287,6 +287,24 @@ fn plan_minimises_cost_for_a_quality() {
 }
 
 #[test]
+fn plan_draws_what_quality_costs() {
+    let work = Work::new();
+    work.estimates();
+    let plan =
+        ["plan", "--estimates", "estimates.csv", "--quality", "0.7", "--out", "p.csv", "--curve", "c.csv"];
+    let done = work.run(&plan);
+    assert_eq!(done.code, 0, "{}", done.stderr);
+    let curve = work.read("c.csv");
+    let rows: Vec<Vec<f64>> =
+        curve.lines().skip(1).map(|line| line.split(',').map(|x| x.parse().unwrap()).collect()).collect();
+    assert!(curve.starts_with("quality,cost_usd,lambda_usd\n") && rows.len() >= 3, "{curve}");
+    // From the cheapest plan (mean 0.65, see above), rising and convex.
+    assert!((rows[0][0] - 0.65).abs() < 1e-12 && rows[0][2] == 0.0, "{curve}");
+    assert!(rows.windows(2).all(|w| w[0].iter().zip(&w[1]).all(|(a, b)| a < b)), "{curve}");
+    work.refused(&[&plan[..], &["--points", "1"]].concat(), &["1 points"]);
+}
+
+#[test]
 fn plan_keeps_workloads_floors_and_forbidden_pairs() {
     let work = Work::new();
     work.estimates();

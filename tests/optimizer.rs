@@ -420,7 +420,11 @@ fn large_batches_of_every_kind() {
         }
         if seed % 4 == 2 {
             // The last model takes everything, so that no query is left without one.
-            (0..n * (m - 1)).for_each(|at| if r.one_in(7) { case.cost[at] = f64::INFINITY });
+            (0..n * (m - 1)).for_each(|at| {
+                if r.one_in(7) {
+                    case.cost[at] = f64::INFINITY
+                }
+            });
         }
         if let Some(limits) = &mut case.limits {
             limits[m - 1] = n as u64;
@@ -436,7 +440,12 @@ fn large_batches_of_every_kind() {
             1 => Case { budget: Some(2.0 * cheapest.cost_usd), ..case },
             2 => {
                 let group: Vec<u32> = (0..n).map(|_| r.below(3) as u32).collect();
-                Case { target: Some(between), group, floors: vec![between * 0.98, between * 1.01, 0.2], ..case }
+                Case {
+                    target: Some(between),
+                    group,
+                    floors: vec![between * 0.98, between * 1.01, 0.2],
+                    ..case
+                }
             }
             _ => Case { target: Some(between), budget: Some(4.0 * cheapest.cost_usd), ..case },
         };
@@ -514,19 +523,27 @@ fn a_curve_is_the_hull_of_all_plans() {
     let curve = Solver::default().curve(&unlimited.problem(), usize::MAX, Options::default()).unwrap();
     assert_eq!(curve.len(), exact.len());
     for (a, b) in curve.iter().zip(&exact) {
-        assert!((a.quality - b.quality).abs() < 1e-12 && (a.cost - b.cost).abs() < 1e-12 && a.lambda <= b.lambda);
+        assert!(
+            (a.quality - b.quality).abs() < 1e-12 && (a.cost - b.cost).abs() < 1e-12 && a.lambda <= b.lambda
+        );
     }
     // Under limits: convex, and each point is the optimum for its own quality.
     let curve = Solver::default().curve(&case.problem(), 12, Options::default()).unwrap();
     assert_eq!(curve.len(), 12);
-    assert!(curve.windows(2).all(|w| w[0].quality < w[1].quality && w[0].cost < w[1].cost && w[0].lambda < w[1].lambda));
+    assert!(
+        curve
+            .windows(2)
+            .all(|w| w[0].quality < w[1].quality && w[0].cost < w[1].cost && w[0].lambda < w[1].lambda)
+    );
     for point in &curve {
         let plan = solve(&Case { target: Some(point.quality - 1e-12), ..case.clone() }.problem()).unwrap();
         assert!((plan.cost_usd - 300.0 * point.cost).abs() < 1e-9 * plan.cost_usd, "{point:?}");
     }
     let few = Solver::default().curve(&case.problem(), 1, Options::default());
     assert_eq!(few.unwrap_err().code(), "bad_problem");
-    assert!(Solver::default().curve(&Problem::new(0, 2, &[], &[]), 5, Options::default()).unwrap().is_empty());
+    assert!(
+        Solver::default().curve(&Problem::new(0, 2, &[], &[]), 5, Options::default()).unwrap().is_empty()
+    );
 }
 
 proptest! {

@@ -16,6 +16,7 @@ use serde_json::Value;
 use super::file::{self, bad, named, read_json};
 use super::table::{self, Cell, Kind, Row, Writer, optional, required};
 use crate::error::{Error, Result};
+use crate::optimize::PricePoint;
 use crate::query::{Message, Query, replace_lone_surrogates};
 use crate::router::RouteRequest;
 
@@ -390,6 +391,16 @@ pub fn write_assignment<'a>(path: &Path, pairs: impl Iterator<Item = (&'a str, &
     let mut writer = Writer::create(path, &[("query_id", Kind::Text), ("model", Kind::Text)])?;
     for (query, model) in pairs {
         writer.row(&[Cell::Text(query), Cell::Text(model)])?;
+    }
+    writer.finish()
+}
+
+/// Writes the points of a cost-quality curve, means per query.
+pub fn write_curve(path: &Path, points: &[PricePoint]) -> Result<()> {
+    let columns = ["quality", "cost_usd", "lambda_usd"].map(|name| (name, Kind::Number));
+    let mut writer = Writer::create(path, &columns)?;
+    for point in points {
+        writer.row(&[point.quality, point.cost, point.lambda].map(Cell::Number))?;
     }
     writer.finish()
 }

@@ -10,12 +10,14 @@
 
 use crate::error::{Error, Result};
 use crate::optimize::stream::{Horizon, Stream, Terms};
-use crate::optimize::{Plan, Problem, solve};
+use crate::optimize::{Options, Plan, Problem, Solver};
 
 /// How far below the largest reachable mean quality a plan is asked for where the target itself is
 /// out of reach: at the very largest the price of quality has no bound.
 const BELOW_LARGEST: f64 = 1e-6;
 
+/// Steps spent on proving the plan of one batch: some 10 ms.
+const WORK: u64 = 2_000;
 /// Queries that prices are made on in [`one_by_one`].
 const WINDOW: usize = 512;
 
@@ -217,7 +219,10 @@ fn plan(expected: &Expected, queries: &[usize], limits: &[u64], target: f64) -> 
     let (cost, quality) = expected.matrices(queries);
     let batch = Problem::new(queries.len(), expected.models, &cost, &quality);
     let problem = Problem { limits: Some(limits), ..batch };
-    let at = |target: f64| solve(&Problem { quality_target: Some(target.clamp(0.0, 1.0)), ..problem });
+    let at = |target: f64| {
+        let options = Options { work: WORK, ..Options::default() };
+        Solver::default().solve(&Problem { quality_target: Some(target.clamp(0.0, 1.0)), ..problem }, options)
+    };
     let mut plan = at(target)?;
     if let Some(why) = plan.infeasible.as_ref().filter(|why| why.code == "quality_unreachable") {
         plan = at(why.largest - BELOW_LARGEST)?;

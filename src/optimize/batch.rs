@@ -13,8 +13,8 @@
 use super::branch::branch;
 use super::core::{Column, Core};
 use super::finish::{Dual, Found, finish};
-use super::polish::polish;
 use super::newton::Newton;
+use super::polish::polish;
 use super::price::Sum;
 use super::rows::{Coupled, Goal, Kind, Row, Share};
 use super::simplex::{Outcome, Simplex, Vertex};
@@ -202,14 +202,22 @@ fn flow(coupled: &Coupled) -> Plan {
         return confined(problem).map_or_else(|| empty(Status::Infeasible), nothing);
     }
     let bound = transport.dual(&matrix);
-    let value = transport.assignment.iter().enumerate().map(|(i, &j)| matrix[j as usize * problem.queries + i]);
+    let value =
+        transport.assignment.iter().enumerate().map(|(i, &j)| matrix[j as usize * problem.queries + i]);
     let value = value.collect::<Sum>().value();
     report(coupled, &transport.price, transport.assignment, value, bound.min(value))
 }
 
 /// From the vertex in `simplex` to the best whole plan of the core that can be found, and proven where
 /// the core is `all` there is.
-fn whole(core: &Core, dual: &Dual, step: f64, all: bool, simplex: &mut Simplex, effort: &mut Effort) -> Found {
+fn whole(
+    core: &Core,
+    dual: &Dual,
+    step: f64,
+    all: bool,
+    simplex: &mut Simplex,
+    effort: &mut Effort,
+) -> Found {
     let mut vertex = Vertex::default();
     simplex.save(&mut vertex);
     let anchor = Column::new(core, simplex.whole(core));
@@ -478,7 +486,8 @@ pub(super) fn duals(
         && relaxed.bound > budget * (1.0 + FEASIBILITY)
     {
         // What the budget does buy is left to `solve`.
-        let reason = format!("the target costs at least {:.6} USD, the budget is {budget} USD", relaxed.bound);
+        let reason =
+            format!("the target costs at least {:.6} USD, the budget is {budget} USD", relaxed.bound);
         return Ok(Err(Infeasible { code: "budget_too_small", reason, largest: 0.0, proven: true }));
     }
     Ok(Ok(shadow_prices(&coupled, &relaxed.prices)))

@@ -30,7 +30,15 @@ pub(super) fn branch(
     let mut best = incumbent;
     loop {
         let mut root = simplex.clone();
-        let mut search = Search { whole: core.fixed, step, best: None, cutoff: f64::INFINITY, complete: true, saved: Vec::new(), restart: f64::NEG_INFINITY };
+        let mut search = Search {
+            whole: core.fixed,
+            step,
+            best: None,
+            cutoff: f64::INFINITY,
+            complete: true,
+            saved: Vec::new(),
+            restart: f64::NEG_INFINITY,
+        };
         if let Some(plan) = &best {
             search.accept(plan.clone());
         }
@@ -40,7 +48,8 @@ pub(super) fn branch(
         search.whole = part.fixed;
         if let Some(plan) = search.best.take() {
             let plan = Column::new(&part, part.id.iter().map(|&q| plan.x[q as usize]).collect());
-            search.restart = bound + core.fixed - part.fixed + RESTART * (plan.a + part.fixed - core.fixed - bound);
+            search.restart =
+                bound + core.fixed - part.fixed + RESTART * (plan.a + part.fixed - core.fixed - bound);
             search.accept(plan);
         }
         search.node(&mut part, &mut root, 0, effort);
@@ -125,7 +134,8 @@ impl Search {
         let n = core.n;
         let at = |j: usize| j * n + query as usize;
         // On the model of its largest share …
-        let closed: Vec<usize> = (0..core.m).filter(|&j| j != model as usize && core.closed[at(j)] == 0.0).collect();
+        let closed: Vec<usize> =
+            (0..core.m).filter(|&j| j != model as usize && core.closed[at(j)] == 0.0).collect();
         closed.iter().for_each(|&j| core.closed[at(j)] = f64::INFINITY);
         simplex.expel(core, query);
         self.node(core, simplex, depth + 1, effort);

@@ -94,7 +94,8 @@ pub(super) fn curve(
         reachable: true,
     };
     // The best plan at no extra cost may be the cheapest, and plans of one quality differ in nothing.
-    let rising = edges.iter().filter(|edge| edge.to.quality > edge.from.quality && edge.to.cost > edge.from.cost);
+    let rising =
+        edges.iter().filter(|edge| edge.to.quality > edge.from.quality && edge.to.cost > edge.from.cost);
     let first = edges.iter().find(|e| e.to.cost <= e.from.cost).map_or(cheapest, |e| e.to);
     Ok(std::iter::once(point(0.0, &first)).chain(rising.map(|edge| point(edge.slope(), &edge.to))).collect())
 }

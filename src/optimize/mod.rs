@@ -57,14 +57,15 @@ mod branch;
 mod core;
 mod curve;
 mod finish;
+mod lanes;
 mod newton;
 mod order;
 mod polish;
 pub mod price;
 mod rows;
 mod simplex;
-mod sweep;
 pub mod stream;
+mod sweep;
 mod transport;
 
 pub use price::{PricePoint, frontier, price_of_quality, price_on};

@@ -125,7 +125,11 @@ impl Newton {
             self.best.copy_from_slice(pi);
             self.widths(view, |newton, j, touching| {
                 // Twice what must still move there, and its part of what the coupling rows lack.
-                let own = if pi[k + j] > 0.0 || newton.slope[k + j] > 0.0 { newton.slope[k + j].abs() } else { 0.0 };
+                let own = if pi[k + j] > 0.0 || newton.slope[k + j] > 0.0 {
+                    newton.slope[k + j].abs()
+                } else {
+                    0.0
+                };
                 2.0 * own + touching * newton.lack(pi, k) / view.n as f64 + 8.0
             });
             self.curvature(coupled, view, d);
@@ -229,7 +233,9 @@ impl Newton {
             // Half of what is within the width on either side changes.
             let density = 0.5 / width;
             let group = view.group.map_or(0, |group| group[i]);
-            let weight = |row: &Row, j: usize| row.weight(view.cost[j * view.n + i], view.quality[j * view.n + i], group);
+            let weight = |row: &Row, j: usize| {
+                row.weight(view.cost[j * view.n + i], view.quality[j * view.n + i], group)
+            };
             for ((u, effect), row) in u.iter_mut().zip(&mut self.effect).zip(&coupled.rows) {
                 *u = weight(row, first) - weight(row, other);
                 *effect += *u * *u;
@@ -251,7 +257,10 @@ impl Newton {
             self.hessian[to * d + from] -= density;
         }
         for (effect, row) in self.effect.iter_mut().zip(&coupled.rows) {
-            *effect = (*effect / f64::max(count, 1.0)).sqrt().max(1e-9 * row.need.abs() / row.size as f64).max(f64::MIN_POSITIVE);
+            *effect = (*effect / f64::max(count, 1.0))
+                .sqrt()
+                .max(1e-9 * row.need.abs() / row.size as f64)
+                .max(f64::MIN_POSITIVE);
         }
     }
 
@@ -275,9 +284,11 @@ impl Newton {
                 }
                 // Levenberg's damping, which also holds prices that no near-tie moves: a slope of one
                 // query must not ask for more than a few widths.
-                let (effect, width) = if qa < k { (self.effect[qa], mean) } else { (1.0, self.width[qa - k]) };
+                let (effect, width) =
+                    if qa < k { (self.effect[qa], mean) } else { (1.0, self.width[qa - k]) };
                 let own = self.hessian[qa * d + qa];
-                self.factor[a * f + a] += 1e-9 * own + effect * damping * (self.slope[qa].abs() + 0.1 * effect) / width;
+                self.factor[a * f + a] +=
+                    1e-9 * own + effect * damping * (self.slope[qa].abs() + 0.1 * effect) / width;
                 let fixed: f64 = (0..d).map(|q| self.hessian[qa * d + q] * self.step[q]).sum();
                 self.factor[f * f + a] = self.slope[qa] - fixed;
             }
@@ -326,7 +337,13 @@ impl Sample {
 
     fn view(&self, whole: &View) -> View<'_> {
         let n = self.cost.len() / whole.m;
-        View { n, cost: &self.cost, quality: &self.quality, group: whole.group.map(|_| &self.group[..]), m: whole.m }
+        View {
+            n,
+            cost: &self.cost,
+            quality: &self.quality,
+            group: whole.group.map(|_| &self.group[..]),
+            m: whole.m,
+        }
     }
 }
 

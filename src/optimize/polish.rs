@@ -46,7 +46,7 @@ struct Exchange {
 
 const NONE: u32 = u32::MAX;
 
-/// Improves a feasible plan in place until no pair of exchanges does. 
+/// Improves a feasible plan in place until no pair of exchanges does.
 pub(super) fn polish(core: &Core, dual: &Dual, plan: &mut Column) {
     for _ in 0..ROUNDS {
         if !round(core, dual, plan) {
@@ -61,7 +61,9 @@ fn round(core: &Core, dual: &Dual, plan: &mut Column) -> bool {
     let surplus: Vec<f64> = core.rows.iter().zip(&plan.w).map(|(row, w)| w - row.need).collect();
     // What surplus, unused priced slots and moves so far cost together: no exchange can gain more.
     let worth = plan.a - dual.bound;
-    let Some(lead) = (0..k).max_by(|&a, &b| (surplus[a] * pi[a]).total_cmp(&(surplus[b] * pi[b]))) else { return false };
+    let Some(lead) = (0..k).max_by(|&a, &b| (surplus[a] * pi[a]).total_cmp(&(surplus[b] * pi[b]))) else {
+        return false;
+    };
     if worth <= 0.0 {
         return false;
     }
@@ -70,7 +72,8 @@ fn round(core: &Core, dual: &Dual, plan: &mut Column) -> bool {
         let weight = |j: u32| core.weight(&core.rows[r], m.q as usize, j as usize);
         weight(m.to) - weight(m.from)
     };
-    let effects: Vec<f64> = moves.iter().flat_map(|m| (0..k).map(move |r| (m, r))).map(|(m, r)| change(m, r)).collect();
+    let effects: Vec<f64> =
+        moves.iter().flat_map(|m| (0..k).map(move |r| (m, r))).map(|(m, r)| change(m, r)).collect();
     let mut exchanges = exchanges(core, pi, &plan.x, &moves, |at| effects[at * k + lead], worth);
     // One exchange alone is a pair with nothing.
     exchanges.push(Exchange { moves: [NONE; 3], count: 0, own: 0.0, lead: 0.0 });
@@ -84,8 +87,11 @@ fn round(core: &Core, dual: &Dual, plan: &mut Column) -> bool {
         .collect();
     let effect = |e: usize, r: usize| effect[e * k + r];
     // The change of the objective.
-    let change: Vec<f64> =
-        exchanges.iter().enumerate().map(|(e, x)| x.own + (0..k).map(|r| pi[r] * effect(e, r)).sum::<f64>()).collect();
+    let change: Vec<f64> = exchanges
+        .iter()
+        .enumerate()
+        .map(|(e, x)| x.own + (0..k).map(|r| pi[r] * effect(e, r)).sum::<f64>())
+        .collect();
     let cheapest = exchanges.iter().map(|e| e.own).fold(0.0, f64::min);
     let by_cost = least(exchanges.iter().map(|e| e.own), usize::MAX);
     // What all other rows' surplus is worth.
@@ -161,7 +167,10 @@ fn exchanges(
     x.iter().for_each(|&j| room[j as usize] -= 1.0);
     // Moves by (from, to), each list by cost.
     let mut lists: Vec<Vec<u32>> = vec![Vec::new(); m * m];
-    moves.iter().enumerate().for_each(|(at, mv)| lists[mv.from as usize * m + mv.to as usize].push(at as u32));
+    moves
+        .iter()
+        .enumerate()
+        .for_each(|(at, mv)| lists[mv.from as usize * m + mv.to as usize].push(at as u32));
     let mut found = Vec::new();
     let own = |at: u32| moves[at as usize].own;
     let slot = |j: usize| if core.row_of[j] == NO_ROW { 0.0 } else { pi[core.row_of[j] as usize] };
@@ -205,7 +214,10 @@ fn exchanges(
         }
     }
     if found.len() > EXCHANGES {
-        return least(found.iter().map(|e| e.own), EXCHANGES).into_iter().map(|at| found[at as usize]).collect();
+        return least(found.iter().map(|e| e.own), EXCHANGES)
+            .into_iter()
+            .map(|at| found[at as usize])
+            .collect();
     }
     found
 }

@@ -18,7 +18,7 @@ use std::cmp::Ordering;
 use std::collections::BinaryHeap;
 
 use super::core::{Core, NO_ROW};
-use super::sweep::vectorised;
+use super::lanes::vectorised;
 
 /// Values of basic columns may be out of range by this much (shares of a query, slots).
 const RANGE: f64 = 1e-9;
@@ -145,7 +145,9 @@ impl Terms<'_> {
     pub fn of(&self, core: &Core, q: usize, j: usize) -> f64 {
         let at = j * core.n + q;
         let mu = if core.row_of[j] == NO_ROW { 0.0 } else { self.mu[core.row_of[j] as usize] };
-        self.kappa * core.cost[at] - self.rho[core.group[q] as usize] * core.quality[at] + mu + core.closed[at]
+        self.kappa * core.cost[at] - self.rho[core.group[q] as usize] * core.quality[at]
+            + mu
+            + core.closed[at]
     }
 }
 
@@ -201,7 +203,8 @@ impl Simplex {
     pub fn start(&mut self, core: &Core, pi: Vec<f64>) {
         let d = core.d;
         self.d = d;
-        let pin = |(r, &pi): (usize, &f64)| if pi > 0.0 { Basic::Pin(r as u32) } else { Basic::Slack(r as u32) };
+        let pin =
+            |(r, &pi): (usize, &f64)| if pi > 0.0 { Basic::Pin(r as u32) } else { Basic::Slack(r as u32) };
         self.basis.clear();
         self.basis.extend(pi.iter().enumerate().map(pin));
         self.query.clear();
@@ -382,7 +385,10 @@ impl Simplex {
         let mut rho = std::mem::take(&mut self.rho);
         let at = terms(core, 1.0, &self.pi, &mut rho);
         let values = (0..core.m).map(|j| at.of(core, q, j));
-        let best = values.enumerate().fold((0, f64::INFINITY), |best, (j, v)| if v < best.1 { (j, v) } else { best }).0;
+        let best = values
+            .enumerate()
+            .fold((0, f64::INFINITY), |best, (j, v)| if v < best.1 { (j, v) } else { best })
+            .0;
         self.rho = rho;
         add_column(core, q, self.key[q] as usize, 1.0, &mut self.rest);
         add_column(core, q, best, -1.0, &mut self.rest);
@@ -514,7 +520,8 @@ impl Simplex {
         // the inverse of that change adds all rows of the query and negates.
         let others: Vec<usize> = self.ties(query).filter(|&t| t != r).collect();
         for c in 0..d {
-            let sum: f64 = self.inverse[r * d + c] + others.iter().map(|&t| self.inverse[t * d + c]).sum::<f64>();
+            let sum: f64 =
+                self.inverse[r * d + c] + others.iter().map(|&t| self.inverse[t * d + c]).sum::<f64>();
             self.inverse[r * d + c] = -sum;
         }
         self.theta[r] = 1.0 - self.theta[r] - others.iter().map(|&t| self.theta[t]).sum::<f64>();
@@ -542,7 +549,8 @@ impl Simplex {
         let mut rho = std::mem::take(&mut self.rho_now);
         let pi = std::mem::take(&mut self.pi);
         let at = terms(core, 1.0, &pi, &mut rho);
-        let fastest = turn.kappa.abs() + turn.rho.iter().fold(0.0f64, |a, b| a.max(b.abs()))
+        let fastest = turn.kappa.abs()
+            + turn.rho.iter().fold(0.0f64, |a, b| a.max(b.abs()))
             + turn.mu[core.rows.len()..].iter().fold(0.0f64, |a, b| a.max(b.abs()));
         let least_rate = RATE * fastest;
 
@@ -634,7 +642,9 @@ impl Simplex {
     /// Where each query first changes its model along a direction.
     fn breakpoints(&mut self, core: &Core, at: &Terms, turn: &Terms, least_rate: f64) {
         let n = core.n;
-        let mu = |terms: &Terms, j: usize| if core.row_of[j] == NO_ROW { 0.0 } else { terms.mu[core.row_of[j] as usize] };
+        let mu = |terms: &Terms, j: usize| {
+            if core.row_of[j] == NO_ROW { 0.0 } else { terms.mu[core.row_of[j] as usize] }
+        };
         self.slots.clear();
         self.slots.extend((0..core.m).map(|j| (mu(at, j), mu(turn, j))));
         self.now.resize(n, 0.0);
@@ -677,7 +687,7 @@ impl Simplex {
             };
             let slice = j * n..(j + 1) * n;
             let (values, rates) = (&mut self.values[slice.clone()], &mut self.rates[slice]);
-            closest(&pairs, values, rates, &mut self.nearest, &mut self.model);
+            closest(&pairs, &mut self.nearest, &mut self.model, values, rates);
         }
     }
 
@@ -752,24 +762,70 @@ struct Pairs<'a> {
     least_rate: f64,
 }
 
+#[cfg(all(target_arch = "wasm32", target_feature = "simd128"))]
+impl Pairs<'_> {
+    fn len(&self) -> usize {
+        self.cost.len()
+    }
+
+    /// The pairs from one query on.
+    fn from(&self, q: usize) -> Self {
+        Pairs {
+            cost: &self.cost[q..],
+            quality: &self.quality[q..],
+            closed: &self.closed[q..],
+            now: &self.now[q..],
+            rate: &self.rate[q..],
+            at: (self.at.0, &self.at.1[q..], self.at.2),
+            turn: (self.turn.0, &self.turn.1[q..], self.turn.2),
+            ..*self
+        }
+    }
+}
+
 vectorised! {
-    /// Lowers `nearest` (and sets `model`) where this model overtakes the key first.
-    fn closest(pairs: &Pairs, values: &mut [f64], rates: &mut [f64], nearest: &mut [f64], model: &mut [f64]) {
+    /// Values and rates of the pairs; lowers `nearest` (and sets `model`) where this model overtakes the
+    /// key first.
+    fn closest(pairs: &Pairs, nearest: &mut [f64], model: &mut [f64], values: &mut [f64], rates: &mut [f64]) {
         let n = nearest.len();
         let (cost, quality, closed) = (&pairs.cost[..n], &pairs.quality[..n], &pairs.closed[..n]);
         let (now, rate, model) = (&pairs.now[..n], &pairs.rate[..n], &mut model[..n]);
         let ((kappa, rho, mu), (turn_kappa, turn_rho, turn_mu)) = (pairs.at, pairs.turn);
         let (rho, turn_rho) = (&rho[..n], &turn_rho[..n]);
         let (values, rates) = (&mut values[..n], &mut rates[..n]);
+        let (least_rate, number) = (pairs.least_rate, pairs.model);
         for q in 0..n {
             values[q] = kappa * cost[q] - rho[q] * quality[q] + mu + closed[q];
             rates[q] = turn_kappa * cost[q] - turn_rho[q] * quality[q] + turn_mu;
             let (distance, closing) = (values[q] - now[q], rate[q] - rates[q]);
             let t = if distance > 0.0 { distance } else { 0.0 } / closing;
-            let t = if closing > pairs.least_rate { t } else { f64::INFINITY };
+            let t = if closing > least_rate { t } else { f64::INFINITY };
             let closer = t < nearest[q];
-            model[q] = if closer { pairs.model } else { model[q] };
+            model[q] = if closer { number } else { model[q] };
             nearest[q] = if closer { t } else { nearest[q] };
+        }
+    } in two lanes {
+        let ((kappa, rho, mu), (turn_kappa, turn_rho, turn_mu)) = (pairs.at, pairs.turn);
+        let (kappa, mu) = (f64x2_splat(kappa), f64x2_splat(mu));
+        let (turn_kappa, turn_mu) = (f64x2_splat(turn_kappa), f64x2_splat(turn_mu));
+        let (zero, least_rate, number) = (f64x2_splat(0.0), f64x2_splat(pairs.least_rate), f64x2_splat(pairs.model));
+        for q in (0..nearest.len() & !1).step_by(2) {
+            let (cost, quality) = (load(pairs.cost, q), load(pairs.quality, q));
+            let value = f64x2_add(f64x2_sub(f64x2_mul(kappa, cost), f64x2_mul(load(rho, q), quality)), mu);
+            let value = f64x2_add(value, load(pairs.closed, q));
+            let pace = f64x2_sub(f64x2_mul(turn_kappa, cost), f64x2_mul(load(turn_rho, q), quality));
+            let pace = f64x2_add(pace, turn_mu);
+            store(values, q, value);
+            store(rates, q, pace);
+            let distance = f64x2_sub(value, load(pairs.now, q));
+            let distance = v128_bitselect(distance, zero, f64x2_gt(distance, zero));
+            let closing = f64x2_sub(load(pairs.rate, q), pace);
+            let t = f64x2_div(distance, closing);
+            // A lane that does not close in is never nearer.
+            let before = load(nearest, q);
+            let closer = v128_and(f64x2_gt(closing, least_rate), f64x2_lt(t, before));
+            store(model, q, v128_bitselect(number, load(model, q), closer));
+            store(nearest, q, v128_bitselect(t, before, closer));
         }
     }
 }

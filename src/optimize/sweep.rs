@@ -1,13 +1,12 @@
 //! One pass over both matrices: what every query would choose at given prices, and by how much.
 //!
-//! The physical limit of the whole solver is this pass (it reads 16 bytes a pair), so it is written
-//! for the compiler to vectorise: blocks of queries that stay in the first cache, one model after
-//! the other, selections instead of branches, model numbers as f64 to keep all lanes of one width.
-//! Plain x86-64 has half the lanes of AVX2, so there the same code is compiled twice and chosen at
-//! run time; no fused multiply-add, so that every host gets the same bits.
+//! The physical limit of the whole solver is this pass (it reads 16 bytes a pair), so it works in
+//! blocks of queries that stay in the first cache, one model after the other, with selections instead
+//! of branches and model numbers as f64 to keep all lanes of one width (`lanes`).
 
 use super::Problem;
 use super::core::Used;
+use super::lanes::vectorised;
 use super::price::Sum;
 use super::rows::Row;
 
@@ -148,62 +147,79 @@ impl Sweep {
     }
 }
 
-/// Compiles a function twice on x86-64, plainly and for AVX2, and calls the better one that the
-/// processor has; elsewhere once.
-macro_rules! vectorised {
-    ($(#[$doc:meta])* fn $name:ident($($arg:ident: $type:ty),* $(,)?) $body:block) => {
-        $(#[$doc])*
-        fn $name($($arg: $type),*) {
-            #[inline(always)]
-            #[allow(clippy::inline_always, reason = "compiled into each caller with that caller's instructions")]
-            fn plain($($arg: $type),*) $body
-
-            #[cfg(target_arch = "x86_64")]
-            {
-                #[target_feature(enable = "avx2")]
-                fn avx2($($arg: $type),*) {
-                    plain($($arg),*);
-                }
-                if std::arch::is_x86_feature_detected!("avx2") {
-                    // SAFETY: the processor has AVX2.
-                    #[allow(unsafe_code, reason = "what is compiled for AVX2 may only be called where it is")]
-                    return unsafe { avx2($($arg),*) };
-                }
-            }
-            plain($($arg),*);
-        }
-    };
+/// The two least values of each query of a block, and their models.
+fn two_least(view: &View, prices: &Prices, start: usize, len: usize, block: &mut Block) {
+    block.best.0.fill(f64::INFINITY);
+    block.second.0.fill(f64::INFINITY);
+    block.first.0.fill(0.0);
+    for (j, &mu) in prices.mu.iter().enumerate() {
+        let pairs = Column {
+            model: j as f64,
+            kappa: prices.kappa,
+            mu,
+            cost: &view.cost[j * view.n + start..][..len],
+            quality: &view.quality[j * view.n + start..][..len],
+            rho: &block.rho.0[..len],
+        };
+        let (best, second) = (&mut block.best.0[..len], &mut block.second.0[..len]);
+        least_with(&pairs, best, second, &mut block.first.0[..len], &mut block.other.0[..len]);
+    }
 }
-pub(super) use vectorised;
+
+/// The pairs of one model with the queries of a block.
+struct Column<'a> {
+    model: f64,
+    kappa: f64,
+    mu: f64,
+    cost: &'a [f64],
+    quality: &'a [f64],
+    rho: &'a [f64],
+}
+
+#[cfg(all(target_arch = "wasm32", target_feature = "simd128"))]
+impl Column<'_> {
+    fn len(&self) -> usize {
+        self.cost.len()
+    }
+
+    /// The pairs from one query on.
+    fn from(&self, t: usize) -> Self {
+        Column { cost: &self.cost[t..], quality: &self.quality[t..], rho: &self.rho[t..], ..*self }
+    }
+}
 
 vectorised! {
-    /// The two least values of each query of a block, and the model of the least.
-    fn two_least(view: &View, prices: &Prices, start: usize, len: usize, block: &mut Block) {
-        let best = &mut block.best.0[..len];
-        let second = &mut block.second.0[..len];
-        let first = &mut block.first.0[..len];
-        let other = &mut block.other.0[..len];
-        let rho = &block.rho.0[..len];
-        best.fill(f64::INFINITY);
-        second.fill(f64::INFINITY);
-        first.fill(0.0);
-        let kappa = prices.kappa;
-        for (j, &mu) in prices.mu.iter().enumerate() {
-            let cost = &view.cost[j * view.n + start..][..len];
-            let quality = &view.quality[j * view.n + start..][..len];
-            let model = j as f64;
-            for t in 0..len {
-                // No number (0·∞, a forbidden pair that costs nothing) loses every comparison, as ∞ does.
-                let v = kappa * cost[t] - rho[t] * quality[t] + mu;
-                let (b, s) = (best[t], second[t]);
-                let better = v < b;
-                let (rest, from) = if better { (b, first[t]) } else { (v, model) };
-                let next = rest < s;
-                second[t] = if next { rest } else { s };
-                other[t] = if next { from } else { other[t] };
-                first[t] = if better { model } else { first[t] };
-                best[t] = if better { v } else { b };
-            }
+    /// Takes one more model into the two least.
+    fn least_with(pairs: &Column, best: &mut [f64], second: &mut [f64], first: &mut [f64], other: &mut [f64]) {
+        let n = best.len();
+        let (cost, quality, rho) = (&pairs.cost[..n], &pairs.quality[..n], &pairs.rho[..n]);
+        let (second, first, other) = (&mut second[..n], &mut first[..n], &mut other[..n]);
+        let (kappa, mu, model) = (pairs.kappa, pairs.mu, pairs.model);
+        for t in 0..n {
+            // No number (0·∞, a forbidden pair that costs nothing) loses every comparison, as ∞ does.
+            let v = kappa * cost[t] - rho[t] * quality[t] + mu;
+            let (b, s) = (best[t], second[t]);
+            let better = v < b;
+            let (rest, from) = if better { (b, first[t]) } else { (v, model) };
+            let next = rest < s;
+            second[t] = if next { rest } else { s };
+            other[t] = if next { from } else { other[t] };
+            first[t] = if better { model } else { first[t] };
+            best[t] = if better { v } else { b };
+        }
+    } in two lanes {
+        let (kappa, mu, model) = (f64x2_splat(pairs.kappa), f64x2_splat(pairs.mu), f64x2_splat(pairs.model));
+        for t in (0..best.len() & !1).step_by(2) {
+            let priced = f64x2_mul(load(pairs.rho, t), load(pairs.quality, t));
+            let v = f64x2_add(f64x2_sub(f64x2_mul(kappa, load(pairs.cost, t)), priced), mu);
+            let (b, s, f) = (load(best, t), load(second, t), load(first, t));
+            let better = f64x2_lt(v, b);
+            let (rest, from) = (v128_bitselect(b, v, better), v128_bitselect(f, model, better));
+            let next = f64x2_lt(rest, s);
+            store(second, t, v128_bitselect(rest, s, next));
+            store(other, t, v128_bitselect(from, load(other, t), next));
+            store(first, t, v128_bitselect(model, f, better));
+            store(best, t, v128_bitselect(v, b, better));
         }
     }
 }

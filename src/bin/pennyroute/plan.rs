@@ -1,12 +1,15 @@
 //! `pennyroute plan`: the best assignment of a batch under constraints.
 
 use std::collections::BTreeMap;
+use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 
 use pennyroute::Result;
-use pennyroute::eval::data::{EstimateTable, read_floors, read_groups, read_workloads, write_assignment};
+use pennyroute::eval::data::{
+    EstimateTable, read_floors, read_groups, read_workloads, write_assignment, write_curve,
+};
 use pennyroute::eval::file::bad;
-use pennyroute::optimize::{Groups, Plan, Problem, Status, solve};
+use pennyroute::optimize::{Groups, Options, Plan, Problem, Progress, Solver, Stage, Status};
 use serde::Serialize;
 
 use crate::setup::progress;
@@ -31,6 +34,16 @@ pub struct Args {
     /// Where the assignment goes: `query_id,model`; no rows if there is no plan.
     #[arg(long, value_name = "FILE")]
     out: PathBuf,
+    /// Most steps, of some microseconds each, in the proof of the best plan (tried for up to 512 queries).
+    #[arg(long, value_name = "STEPS", default_value_t = Options::default().work)]
+    work: u64,
+    /// Also write what quality costs under the workloads: csv `quality,cost_usd,lambda_usd`, means per
+    /// query, from the cheapest plan to the best.
+    #[arg(long, value_name = "FILE")]
+    curve: Option<PathBuf>,
+    /// Points of the curve.
+    #[arg(long, value_name = "N", default_value_t = 100, requires = "curve")]
+    points: usize,
     /// Print the plan's figures as JSON.
     #[arg(long)]
     json: bool,
@@ -63,6 +76,9 @@ struct Report {
     #[serde(skip_serializing_if = "Option::is_none")]
     bound_quality: Option<f64>,
     gap: Option<f64>,
+    /// More work might prove the plan, or find a better one.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    stopped: bool,
     duals: Option<Duals>,
     /// Queries per model.
     assigned: BTreeMap<String, usize>,
@@ -107,13 +123,28 @@ pub fn run(args: &Args) -> Result<()> {
         _ => None,
     };
     bar.set_message("planning");
-    let plan = solve(&Problem {
+    let problem = Problem {
         quality_target: args.goal.quality,
         budget_usd: args.goal.budget,
         limits: limits.as_deref(),
         groups: floors.as_ref().map(|f| Groups { of_query: &f.of_query, floors: &f.least }),
         ..Problem::new(queries.len(), models.len(), &table.cost, &table.quality)
-    })?;
+    };
+    let mut solver = Solver::default();
+    let mut tell = |progress: Progress| {
+        bar.set_message(match progress.stage {
+            Stage::Prices => "planning: prices".to_owned(),
+            Stage::Relaxation => "planning: relaxation".to_owned(),
+            Stage::Proof => format!("planning: proof, at most {} steps more", progress.work_left),
+        });
+        ControlFlow::Continue(())
+    };
+    let plan = solver.solve(&problem, Options { work: args.work, watch: Some(&mut tell) })?;
+    if let Some(path) = &args.curve {
+        bar.set_message("drawing the curve");
+        let points = solver.curve(&problem, args.points, Options::default())?;
+        write_curve(path, &points)?;
+    }
     let pairs = queries
         .iter()
         .zip(&plan.assignment)
@@ -199,6 +230,7 @@ fn report(
         bound_usd: (there && !mirrored).then_some(plan.bound),
         bound_quality: (there && mirrored).then_some(plan.bound),
         gap: there.then_some(plan.gap),
+        stopped: plan.stopped,
         duals: there.then_some(duals),
         assigned,
         infeasible: plan.infeasible.as_ref().map(|why| NoPlan {
@@ -234,5 +266,9 @@ fn summary(report: &Report) -> Result<()> {
     let rows: Vec<_> =
         report.assigned.iter().map(|(model, n)| [model.clone(), n.to_string(), slot(model)]).collect();
     show::line(&show::table(["model", "queries", "one slot more saves"], &rows))?;
-    show::line(&format!("one point of mean quality costs {}", show::usd(duals.map_or(0.0, |d| d.quality))))
+    show::line(&format!("one point of mean quality costs {}", show::usd(duals.map_or(0.0, |d| d.quality))))?;
+    if report.stopped {
+        show::line("stopped at the work limit: a larger --work may prove this plan or find a better one")?;
+    }
+    Ok(())
 }

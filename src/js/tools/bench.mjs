@@ -3,11 +3,11 @@
 
 import { existsSync, readdirSync } from "node:fs";
 import { join } from "node:path";
-import { fail, root, run } from "./shell.mjs";
+import { cargoBench, fail, root, run } from "./shell.mjs";
 
 const [name, ...rest] = process.argv.slice(2);
 const folder = join(root, "benches");
 const known = readdirSync(folder).filter((file) => /\.(mjs|rs)$/.test(file)).map((file) => file.replace(/\.\w+$/, ""));
 if (!known.includes(name)) fail(`usage: npm run bench -- NAME, where NAME is one of ${[...new Set(known)].sort().join(", ")}`);
 if (existsSync(join(folder, `${name}.mjs`))) run(process.execPath, [join(folder, `${name}.mjs`), ...rest]);
-else run("cargo", ["bench", "--profile", "dev", "--bench", name, ...(rest.length ? ["--", ...rest] : [])]);
+else cargoBench(name, rest);
