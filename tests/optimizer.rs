@@ -422,7 +422,7 @@ fn large_batches_of_every_kind() {
             // The last model takes everything, so that no query is left without one.
             (0..n * (m - 1)).for_each(|at| {
                 if r.one_in(7) {
-                    case.cost[at] = f64::INFINITY
+                    case.cost[at] = f64::INFINITY;
                 }
             });
         }

@@ -20,7 +20,7 @@ use super::rows::{Coupled, Goal, Kind, Row, Share};
 use super::simplex::{Outcome, Simplex, Vertex};
 use super::sweep::{Prices, View};
 use super::transport::Transport;
-use super::{Duals, Effort, FEASIBILITY, Infeasible, OPTIMALITY, Plan, Problem, Stage, Status};
+use super::{Duals, Effort, FEASIBILITY, Infeasible, OPTIMALITY, Plan, Problem, Stage, Status, any};
 use crate::error::Result;
 
 /// Up to so many queries the core is the whole problem, and its optimum is to be proven.
@@ -110,18 +110,21 @@ pub(super) fn solve(problem: &Problem, workspace: &mut Workspace, effort: &mut E
 /// Why not every query can be placed at all, whatever it costs.
 pub(super) fn unplaceable(problem: &Problem) -> Option<Infeasible> {
     let n = problem.queries;
-    let mut open = vec![false; n];
-    for row in problem.cost.chunks_exact(n.max(1)) {
-        open.iter_mut().zip(row).for_each(|(open, c)| *open |= c.is_finite());
-    }
-    let closed = open.iter().filter(|open| !**open).count();
-    if let Some(first) = open.iter().position(|open| !open) {
-        return Some(Infeasible {
-            code: "no_candidate",
-            reason: format!("{closed} of {n} queries may use no model, the first is query {first}"),
-            largest: (n - closed) as f64,
-            proven: true,
-        });
+    // Most problems forbid nothing.
+    if problem.models == 0 || any(problem.cost, f64::is_infinite) {
+        let mut open = vec![false; n];
+        for row in problem.cost.chunks_exact(n.max(1)) {
+            open.iter_mut().zip(row).for_each(|(open, c)| *open |= c.is_finite());
+        }
+        let closed = open.iter().filter(|open| !**open).count();
+        if let Some(first) = open.iter().position(|open| !open) {
+            return Some(Infeasible {
+                code: "no_candidate",
+                reason: format!("{closed} of {n} queries may use no model, the first is query {first}"),
+                largest: (n - closed) as f64,
+                proven: true,
+            });
+        }
     }
     let limits = problem.limits?;
     let slots = limits.iter().fold(0u64, |sum, &l| sum.saturating_add(l));
@@ -271,7 +274,9 @@ fn relax(
     let k = coupled.rows.len();
     let share = Share::of(coupled, view);
     let mut prices = workspace.newton.prices(coupled, view, &mut workspace.simplex, effort)?;
-    sweep(coupled, view, &prices, workspace);
+    if !workspace.newton.fresh {
+        sweep(coupled, view, &prices, workspace);
+    }
     let used = workspace.newton.sweep.used(&prices);
     let mut wanted = if view.n <= ALL { view.n } else { (CORE * (view.n as f64).sqrt()) as usize };
     let part = |id: Vec<u32>| {

@@ -126,7 +126,7 @@ impl Search {
             self.saved.push(Vertex::default());
         }
         simplex.save(&mut self.saved[depth]);
-        if depth % WHOLE == 0 {
+        if depth.is_multiple_of(WHOLE) {
             let x = simplex.whole(core);
             self.offer(core, x);
             simplex.load(&self.saved[depth]);
@@ -136,10 +136,14 @@ impl Search {
         // On the model of its largest share …
         let closed: Vec<usize> =
             (0..core.m).filter(|&j| j != model as usize && core.closed[at(j)] == 0.0).collect();
-        closed.iter().for_each(|&j| core.closed[at(j)] = f64::INFINITY);
+        for &j in &closed {
+            core.closed[at(j)] = f64::INFINITY;
+        }
         simplex.expel(core, query);
         self.node(core, simplex, depth + 1, effort);
-        closed.iter().for_each(|&j| core.closed[at(j)] = 0.0);
+        for &j in &closed {
+            core.closed[at(j)] = 0.0;
+        }
         if effort.left() == 0 || self.leave() {
             self.complete = false;
             return;

@@ -76,7 +76,9 @@ impl Core {
         let scale = coupled.scale;
         let (on_cost, on_quality) = coupled.goal.weights();
         let unit = if on_cost > 0.0 { scale } else { 1.0 };
-        cost.iter_mut().for_each(|c| *c *= scale);
+        for c in &mut cost {
+            *c *= scale;
+        }
         let mut row_of = vec![NO_ROW; m];
         let mut d = coupled.rows.len();
         for (j, row) in row_of.iter_mut().enumerate().filter(|(j, _)| coupled.limited(*j)) {

@@ -17,13 +17,22 @@
 //!
 //! # How it is solved
 //!
-//! Without the last two rows this is a transportation problem, a min-cost flow whose linear
-//! relaxation has an integral optimum; `transport` solves it exactly by successive shortest paths
-//! on a graph contracted to M nodes, O(E·M² + (N + E)·M log N) for E misplaced queries. The other
-//! rows couple the queries through one multiplier each: `batch` maximises the Lagrangian dual
-//! (tangent intersection for one multiplier, Dantzig–Wolfe for several), which ends at the exact
-//! optimum of the linear relaxation; `finish` then closes what integrality leaves open, by search
-//! among the few pairs whose reduced cost is below the gap. `price` is the case without limits.
+//! The linear relaxation first, through its dual: prices `π = (λ, ν, μ)`, one per row, M + a few of
+//! them whatever N is. `newton` climbs the dual of small samples, then larger ones, O(N·M) a step; at
+//! its prices all but some 8·√N queries are far from changing their model. On that `core`, `simplex`
+//! finds the exact optimum, whatever the rows are (workloads, quality, budget and floors are treated
+//! alike); one pass over all queries proves the bound, or names the queries that must join the core.
+//! Four to twelve passes over the matrices in all.
+//!
+//! Then a whole plan: the vertex of the relaxation splits few queries, and is moved to a neighbour that
+//! splits none and costs no reduced cost; `polish` uses up its surplus by exchanges. Up to 512 queries
+//! the best plan is proven, by enumerating the moves whose reduced costs fit into the gap (`finish`) and,
+//! where those are too many, by branch and bound on the pairs that the gap leaves open (`branch`).
+//!
+//! Without coupling rows the problem is a min-cost flow and the vertex whole by itself. `transport` solves
+//! that by successive shortest paths on a graph contracted to M nodes: for many models, and to prove why
+//! queries cannot be placed. `price` is the case without limits, where one query takes one pass over its
+//! row; `stream` the case of queries that come one at a time, `curve` that of all targets at once.
 //!
 //! # The certificate
 //!
@@ -36,21 +45,25 @@
 //! where `dual = Σ_i min_j(c_ij − (λ + ν)·p_ij + μ_j) − Σ μ_j L_j + λ α N + Σ ν_g α_g |g|`. Every
 //! term on the right is ≥ 0, so `dual` is a lower bound for **any** prices ≥ 0: the reported
 //! [`Plan::bound`] needs no trust in the search that found them. A pair with `r_ij` above the gap
-//! is in no better plan, which is what `finish` prunes by.
+//! is in no better plan, which is what `finish` and `branch` prune by.
 //!
 //! # Numbers
 //!
-//! Costs stay f64 and unscaled: the method only compares and adds. A mean quality may fall short
+//! Costs stay f64, and are scaled by a power of two at most, which is exact. Prices carry the rounding of a
+//! basis of M rows; what they prove is computed from them afresh, over all queries. A mean quality may fall short
 //! of its target by 1e-12 and a total cost exceed the budget by 1e-12 of it (rounding of the sums;
-//! both sums are compensated). Ties are broken by (reduced cost, model, query), so runs repeat.
+//! both sums are compensated). Ties are broken by index and no sum is reordered, so runs
+//! repeat, on every host.
 //! Matrices are model-major: pair (i, j) stands at `j·N + i`.
 //!
 //! # Sources
 //!
-//! ECCOS / `OmniRouter` (arXiv 2502.20576) states the problem. Successive shortest paths with
-//! potentials: Ahuja, Magnanti, Orlin, *Network Flows*, ch. 9; contraction to the M nodes: Tokuyama,
-//! Nakano, *Efficient algorithms for the Hitchcock transportation problem* (1995). Dantzig, Wolfe,
-//! *Decomposition principle for linear programs* (1960).
+//! ECCOS / `OmniRouter` (arXiv 2502.20576) states the problem. Semismooth Newton on the dual: Qi, Sun,
+//! *A nonsmooth version of Newton's method* (1993). Generalised upper bounds: Dantzig, Van Slyke (1967);
+//! the long-step rule of the dual simplex: Kostina (2002); reduced-cost fixing: Crowder, Johnson, Padberg
+//! (1983). Successive shortest paths with potentials: Ahuja, Magnanti, Orlin, *Network Flows*, ch. 9;
+//! contraction to the M nodes: Tokuyama, Nakano, *Efficient algorithms for the Hitchcock transportation
+//! problem* (1995).
 
 mod batch;
 mod branch;
@@ -446,17 +459,28 @@ fn same_length(name: &str, found: usize, needed: usize) -> Result<()> {
 /// Costs must be in [0, `max`] or +inf, qualities in [0, 1].
 fn check_pairs(cost: &[f64], quality: &[f64], n: usize, max: f64) -> Result<()> {
     let place = |name: &str, at: usize| format!("{name} of query {} on model {}", at % n, at / n);
-    if let Some(at) = cost.iter().position(|&c| !((0.0..=max).contains(&c) || c == f64::INFINITY)) {
+    let bad_cost = |c: f64| !((0.0..=max).contains(&c) || c == f64::INFINITY);
+    if any(cost, bad_cost)
+        && let Some(at) = cost.iter().position(|&c| bad_cost(c))
+    {
         return Err(number(
             &place("cost", at),
             cost[at],
             "a number of USD from 0 to 1e12, or +inf where forbidden",
         ));
     }
-    if let Some(at) = quality.iter().position(|p| !(0.0..=1.0).contains(p)) {
+    let bad_quality = |p: f64| !(0.0..=1.0).contains(&p);
+    if any(quality, bad_quality)
+        && let Some(at) = quality.iter().position(|&p| bad_quality(p))
+    {
         return Err(number(&place("quality", at), quality[at], "a number from 0 to 1"));
     }
     Ok(())
+}
+
+/// Whether any value is so: without a branch per value, which a search for the first would need.
+fn any(values: &[f64], is: impl Fn(f64) -> bool) -> bool {
+    values.chunks(1024).any(|chunk| chunk.iter().fold(false, |found, &v| found | is(v)))
 }
 
 fn unit(place: &str, value: f64) -> Result<()> {

@@ -50,6 +50,8 @@ pub(super) struct Newton {
     /// Per model, the gap below which a query counts as a near-tie.
     width: Vec<f64>,
     sample: Sample,
+    /// The last pass was made at the prices returned.
+    pub fresh: bool,
 }
 
 /// The queries of a lower level.
@@ -72,6 +74,7 @@ impl Newton {
         let mut pi = vec![0.0; coupled.rows.len() + view.m];
         let least = (LEAST_PER_PRICE * pi.len()).max(RUN);
         let mut level = view.n / least;
+        self.fresh = false;
         if level < 2 {
             return Ok(pi);
         }
@@ -105,12 +108,14 @@ impl Newton {
         let noise = NOISE * (view.n as f64).sqrt();
         let mut highest = f64::NEG_INFINITY;
         let mut damping = DAMPING;
+        self.fresh = false;
         self.best.clear();
         self.best.extend_from_slice(pi);
         for _ in 0..STEPS {
             normalise(coupled, &mut pi[k..]);
             let slope = std::mem::take(&mut self.slope);
             let value = self.evaluate(coupled, view, share, pi);
+            self.fresh = value >= highest;
             if value < highest {
                 // Too far: from where it was with more damping.
                 damping *= 10.0;
@@ -351,7 +356,9 @@ impl Sample {
 fn normalise(coupled: &Coupled, mu: &mut [f64]) {
     let least = mu.iter().copied().fold(f64::INFINITY, f64::min);
     if least > 0.0 && (0..mu.len()).all(|j| coupled.limited(j)) {
-        mu.iter_mut().for_each(|mu| *mu -= least);
+        for mu in mu {
+            *mu -= least;
+        }
     }
 }
 

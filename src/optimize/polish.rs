@@ -16,11 +16,11 @@ use super::order::least;
 use super::simplex::terms;
 
 /// Moves of least reduced cost from which exchanges are built.
-const MOVES: usize = 240;
+const MOVES: usize = 100;
 /// Exchanges kept, those of least cost.
-const EXCHANGES: usize = 1500;
+const EXCHANGES: usize = 400;
 /// Pairs looked at in one round.
-const PAIRS: u64 = 60_000;
+const PAIRS: u64 = 40_000;
 /// Rounds; each applies one pair.
 const ROUNDS: u32 = 6;
 
@@ -164,7 +164,9 @@ fn exchanges(
 ) -> Vec<Exchange> {
     let m = core.m;
     let mut room = core.limits.clone();
-    x.iter().for_each(|&j| room[j as usize] -= 1.0);
+    for &j in x {
+        room[j as usize] -= 1.0;
+    }
     // Moves by (from, to), each list by cost.
     let mut lists: Vec<Vec<u32>> = vec![Vec::new(); m * m];
     moves
