@@ -24,7 +24,7 @@ use instance::Instance;
 use pathfinding::matrix::Matrix;
 use pathfinding::prelude::kuhn_munkres_min;
 use peak_alloc::PeakAlloc;
-use pennyroute::optimize::{Options, Problem, Solver, Status};
+use pennyroute::optimize::{self, Problem, Solver, Status};
 use serde_json::{Value, json};
 
 #[global_allocator]
@@ -104,7 +104,7 @@ fn ours(instance: &Instance, name: &str, kind: char) -> Result<Value, Box<dyn st
     let problem = instance.problem(kind)?;
     // Memory from nothing; time with what a service keeps from one batch to the next.
     let mut solver = Solver::default();
-    let mut solve = || solver.solve(&problem, Options::default());
+    let mut solve = || solver.solve(&problem, optimize::Options::default());
     let before = MEMORY.current_usage();
     MEMORY.reset_peak_usage();
     solve()?;
