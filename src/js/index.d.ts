@@ -144,7 +144,7 @@ export interface PlanProgress {
 export interface PlanOptions {
   /**
    * Most steps, of some microseconds each, in the proof of the best whole plan (tried for up to 512
-   * queries). 0: no search, a plan within a fraction of a percent of the bound. Default: 1,000,000.
+   * queries). 0: no search, a plan within a fraction of a percent of the bound. Default: 2,000,000.
    */
   work?: number;
   /**

@@ -5,16 +5,15 @@
 //!    their best model. `simplex` finds the optimum of the core's relaxation.
 //! 3. One pass at the exact prices proves the bound. A query outside the core that would now change
 //!    joins it, and 2. is repeated from where it stood.
-//! 4. `finish` turns the vertex into the best whole plan it can prove or find.
+//! 4. The vertex is moved to a whole plan, `polish` makes it better, and `branch` proves the best.
 //!
 //! Infeasibility is proven by prices along which the dual rises for ever; what is reachable is then a
 //! transportation problem (one row) or a search over the common fraction of all rows.
 
-use super::branch::branch;
+use super::branch::{Found, branch};
 use super::core::{Column, Core};
-use super::finish::{Dual, Found, finish};
 use super::newton::Newton;
-use super::polish::polish;
+use super::polish::{Dual, polish};
 use super::price::Sum;
 use super::rows::{Coupled, Goal, Kind, Row, Share};
 use super::simplex::{Outcome, Simplex, Vertex};
@@ -36,10 +35,8 @@ const GROWTH: usize = 8;
 const ROUNDS: usize = 12;
 /// Dual simplex steps per row, and one per query of the core. A guard: ten per row are usual.
 const STEPS: u64 = 60;
-/// Candidates looked at in the enumeration before branch and bound, some 5 ms, and in the search for a
-/// plan where the vertex gives none.
-const ENUMERATION: u64 = 1_000_000;
-const REPAIR: u64 = 60_000;
+/// Steps of the search for a plan where the vertex of a problem too large for a proof gives none.
+const REPAIR: u64 = 500;
 /// Halvings of the fraction of all rows that can be met.
 const FRACTION_BITS: u32 = 24;
 
@@ -160,7 +157,8 @@ fn confined(problem: &Problem) -> Option<Infeasible> {
 /// Solves with one objective; every query is known to have a model, and there are slots for all.
 fn optimise(problem: &Problem, goal: Goal, workspace: &mut Workspace, effort: &mut Effort) -> Result<Plan> {
     let coupled = Coupled::new(problem, goal);
-    if coupled.rows.is_empty() && problem.models > MANY_MODELS {
+    let free = (0..problem.models).all(|j| !coupled.limited(j));
+    if coupled.rows.is_empty() && (free || problem.models > MANY_MODELS) {
         return Ok(flow(&coupled));
     }
     let view = View::of(problem);
@@ -172,6 +170,9 @@ fn optimise(problem: &Problem, goal: Goal, workspace: &mut Workspace, effort: &m
     let dual = Dual { pi: &pi, bound: bound * scale - core.fixed };
     let found = whole(&core, &dual, coupled.step(), view.n <= ALL, &mut workspace.simplex, effort);
     let Some(best) = found.best else {
+        if coupled.rows.is_empty() {
+            return Ok(flow(&coupled));
+        }
         return Ok(nothing(Infeasible {
             code: "floors_unreachable",
             reason: "the floors can be met on average of several plans, but no single plan was found".into(),
@@ -185,6 +186,9 @@ fn optimise(problem: &Problem, goal: Goal, workspace: &mut Workspace, effort: &m
     let value = (best.a + core.fixed) / scale;
     let proven = value - 0.1 * OPTIMALITY * value.abs();
     let mut bound = if found.proven { bound.max(proven) } else { bound };
+    if goal == Goal::Cost {
+        bound = bound.max(0.0);
+    }
     if coupled.step() > 0.0 {
         // The optimum lies on the grid, at or above the bound.
         bound = (bound / coupled.step() - 1e-6).ceil() * coupled.step();
@@ -223,8 +227,7 @@ fn whole(
 ) -> Found {
     let mut vertex = Vertex::default();
     simplex.save(&mut vertex);
-    let anchor = Column::new(core, simplex.whole(core));
-    let mut best = Some(anchor.clone()).filter(|anchor| anchor.feasible(core));
+    let mut best = Some(Column::new(core, simplex.whole(core))).filter(|plan| plan.feasible(core));
     if let Some(plan) = &mut best {
         polish(core, dual, plan);
     }
@@ -232,18 +235,19 @@ fn whole(
     if best.as_ref().is_some_and(near) {
         return Found { best, proven: false, stopped: false };
     }
-    if !all || effort.left() == 0 {
-        if best.is_none() {
-            best = finish(core, dual, &anchor, None, step, REPAIR).best;
-        }
-        return Found { best, proven: false, stopped: all };
-    }
-    let found = finish(core, dual, &anchor, best, step, ENUMERATION);
-    if found.proven {
-        return found;
-    }
     simplex.load(&vertex);
-    branch(core, simplex, dual.bound, found.best, step, effort)
+    if all && effort.left() > 0 {
+        return branch(core, simplex, dual.bound, best, step, effort);
+    }
+    if best.is_none() {
+        // The vertex gives no plan: the search for a proof finds one, too.
+        let mut some = Effort { work: REPAIR, watch: None, reported: 0 };
+        best = branch(core, simplex, dual.bound, None, step, &mut some).best;
+        if let Some(plan) = &mut best {
+            polish(core, dual, plan);
+        }
+    }
+    Found { best, proven: false, stopped: all }
 }
 
 /// The cheapest whole plan with quality worth `lambda` each, limits alone in force: its summed quality

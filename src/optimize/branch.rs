@@ -7,72 +7,63 @@
 //! else a query split between models is put on the one with its largest share, and then kept off it.
 
 use super::core::{Column, Core};
-use super::finish::Found;
 use super::simplex::{Outcome, Simplex, Vertex};
 use super::{Effort, OPTIMALITY};
 
-/// A plan that leaves less than this fraction of the gap starts the search again.
-const RESTART: f64 = 0.9;
 /// A whole plan is sought at every so many levels of the tree; leaves are whole anyway.
 const WHOLE: usize = 4;
+
+/// The outcome of a search.
+pub(super) struct Found {
+    /// The best plan, if any.
+    pub best: Option<Column>,
+    /// There is no better one (by more than the tolerance for optimality), or none at all.
+    pub proven: bool,
+    /// More work might have proven it or found a better one.
+    pub stopped: bool,
+}
 
 /// Searches from the relaxation's optimum in `simplex` for a plan better than `incumbent`, in at most
 /// the steps that `effort` has left. `bound`: the relaxation's on the core's objective; `step`: the
 /// least by which plans differ.
 pub(super) fn branch(
     core: &Core,
-    simplex: &Simplex,
+    simplex: &mut Simplex,
     bound: f64,
     incumbent: Option<Column>,
     step: f64,
     effort: &mut Effort,
 ) -> Found {
-    let mut best = incumbent;
-    loop {
-        let mut root = simplex.clone();
-        let mut search = Search {
-            whole: core.fixed,
-            step,
-            best: None,
-            cutoff: f64::INFINITY,
-            complete: true,
-            saved: Vec::new(),
-            restart: f64::NEG_INFINITY,
-        };
-        if let Some(plan) = &best {
-            search.accept(plan.clone());
-        }
-        // Closing pairs needs an incumbent; without one all stay open.
-        let (mut part, fixed) = core.restrict(&simplex.pi, search.cutoff - bound);
-        root.rename(&part);
-        search.whole = part.fixed;
-        if let Some(plan) = search.best.take() {
-            let plan = Column::new(&part, part.id.iter().map(|&q| plan.x[q as usize]).collect());
-            search.restart =
-                bound + core.fixed - part.fixed + RESTART * (plan.a + part.fixed - core.fixed - bound);
-            search.accept(plan);
-        }
-        search.node(&mut part, &mut root, 0, effort);
-        let before = best.as_ref().map_or(f64::INFINITY, |plan| plan.a);
-        best = search.best.map(|plan| {
-            let mut x = fixed;
-            part.id.iter().zip(&plan.x).for_each(|(&q, &j)| x[q as usize] = j);
-            Column::new(core, x)
-        });
-        let after = best.as_ref().map_or(f64::INFINITY, |plan| plan.a);
-        if search.complete || effort.left() == 0 || after >= before {
-            return Found { best, proven: search.complete, stopped: !search.complete };
-        }
-    }
+    // One must beat the incumbent by a tenth of the tolerance for optimality to matter, or by the least
+    // step there is (less its rounding).
+    let matters = |a: f64| (0.1 * OPTIMALITY * (a + core.fixed).abs()).max(step * (1.0 - 1e-6));
+    let cutoff = incumbent.as_ref().map_or(f64::INFINITY, |plan| plan.a - matters(plan.a));
+    // Closing pairs needs an incumbent; without one all stay open.
+    let (mut part, fixed) = core.restrict(&simplex.pi, cutoff - bound, simplex.tied());
+    simplex.rename(&part);
+    let moved = part.fixed - core.fixed;
+    let mut search = Search {
+        matters: &|a| matters(a + moved),
+        best: None,
+        cutoff: cutoff - moved,
+        complete: true,
+        saved: Vec::new(),
+    };
+    search.node(&mut part, simplex, 0, effort);
+    let (found, complete) = (search.best.take(), search.complete);
+    let best = found.map(|plan| {
+        let mut x = fixed;
+        part.id.iter().zip(&plan.x).for_each(|(&q, &j)| x[q as usize] = j);
+        Column::new(core, x)
+    });
+    Found { best: best.or(incumbent), proven: complete, stopped: !complete }
 }
 
-struct Search {
-    /// The objective of all queries outside the part.
-    whole: f64,
-    step: f64,
+struct Search<'a> {
+    /// By how much a plan of this objective must be beaten.
+    matters: &'a dyn Fn(f64) -> f64,
+    /// The best plan found, better than the incumbent.
     best: Option<Column>,
-    /// A plan below this is worth starting again: many more pairs close.
-    restart: f64,
     /// Nodes whose bound reaches this hold no better plan.
     cutoff: f64,
     complete: bool,
@@ -80,25 +71,13 @@ struct Search {
     saved: Vec<Vertex>,
 }
 
-impl Search {
-    /// Takes a plan as incumbent. One must beat it by a tenth of the tolerance for optimality to
-    /// matter, or by the least step there is (less its rounding).
-    fn accept(&mut self, plan: Column) {
-        let matters = (0.1 * OPTIMALITY * (plan.a + self.whole).abs()).max(self.step * (1.0 - 1e-6));
-        self.cutoff = plan.a - matters;
-        self.best = Some(plan);
-    }
-
+impl Search<'_> {
     fn offer(&mut self, core: &Core, x: Vec<u32>) {
         let plan = Column::new(core, x);
-        if self.best.as_ref().is_none_or(|best| plan.a < best.a) && plan.feasible(core) {
-            self.accept(plan);
+        if plan.a < self.cutoff && plan.feasible(core) {
+            self.cutoff = plan.a - (self.matters)(plan.a);
+            self.best = Some(plan);
         }
-    }
-
-    /// Whether a plan found makes the search worth starting again.
-    fn leave(&self) -> bool {
-        self.best.as_ref().is_some_and(|plan| plan.a < self.restart)
     }
 
     fn node(&mut self, core: &mut Core, simplex: &mut Simplex, depth: usize, effort: &mut Effort) {
@@ -114,10 +93,11 @@ impl Search {
             // A vertex lost to rounding still has a bound and can be branched on.
             Outcome::Stopped | Outcome::Optimal => {}
         }
-        if simplex.bound(core) >= self.cutoff {
+        let bound = simplex.bound(core);
+        if bound >= self.cutoff {
             return;
         }
-        let Some((query, model)) = simplex.split() else {
+        let Some((query, model)) = simplex.split(core) else {
             self.offer(core, simplex.key.clone());
             self.complete &= outcome == Outcome::Optimal;
             return;
@@ -131,30 +111,34 @@ impl Search {
             self.offer(core, x);
             simplex.load(&self.saved[depth]);
         }
-        let n = core.n;
-        let at = |j: usize| j * n + query as usize;
+        // Below this node, pairs that its own gap excludes stay closed.
+        let closed = simplex.close(core, self.cutoff - bound);
+        let at = |j: usize| j * core.n + query as usize;
+        let before: Vec<(usize, f64)> = (0..core.m).map(at).map(|pair| (pair, core.offset[pair])).collect();
+        let chosen = before[model as usize];
         // On the model of its largest share …
-        let closed: Vec<usize> =
-            (0..core.m).filter(|&j| j != model as usize && core.closed[at(j)] == 0.0).collect();
-        for &j in &closed {
-            core.closed[at(j)] = f64::INFINITY;
+        for &(pair, _) in before.iter().filter(|pair| **pair != chosen) {
+            core.offset[pair] = f64::INFINITY;
         }
         simplex.expel(core, query);
         self.node(core, simplex, depth + 1, effort);
-        for &j in &closed {
-            core.closed[at(j)] = 0.0;
+        for &(pair, offset) in &before {
+            core.offset[pair] = offset;
         }
-        if effort.left() == 0 || self.leave() {
+        if effort.left() == 0 {
             self.complete = false;
-            return;
+        } else {
+            // … and off it.
+            core.offset[chosen.0] = f64::INFINITY;
+            if before.iter().any(|&(pair, _)| core.offset[pair] < f64::INFINITY) {
+                simplex.load(&self.saved[depth]);
+                simplex.expel(core, query);
+                self.node(core, simplex, depth + 1, effort);
+            }
+            core.offset[chosen.0] = chosen.1;
         }
-        // … and off it.
-        core.closed[at(model as usize)] = f64::INFINITY;
-        if (0..core.m).any(|j| core.closed[at(j)] == 0.0) {
-            simplex.load(&self.saved[depth]);
-            simplex.expel(core, query);
-            self.node(core, simplex, depth + 1, effort);
+        for (pair, offset) in closed {
+            core.offset[pair as usize] = offset;
         }
-        core.closed[at(model as usize)] = 0.0;
     }
 }

@@ -10,6 +10,11 @@ use super::rows::{Coupled, Kind, Row, Share};
 use super::simplex::terms;
 use super::sweep::View;
 
+/// Values of pairs are told apart by up to so much (a value is near 1): where prices or qualities are
+/// equal, all pairs tie, and a vertex of more ties than rows makes a simplex method stand still. A bound
+/// is off by this much a query during the search, and computed without it in the end.
+const PERTURBATION: f64 = 1e-13;
+
 /// No row: the model's slots cannot run out.
 pub(super) const NO_ROW: u32 = u32::MAX;
 
@@ -23,8 +28,8 @@ pub(super) struct Core {
     pub cost: Vec<f64>,
     /// 0 where forbidden.
     pub quality: Vec<f64>,
-    /// +inf where forbidden, else 0.
-    pub closed: Vec<f64>,
+    /// What is added to a pair's value: +inf where forbidden, else less than [`PERTURBATION`].
+    pub offset: Vec<f64>,
     pub group: Vec<u32>,
     /// Number of groups told apart.
     pub groups: usize,
@@ -62,7 +67,7 @@ impl Core {
         let (n, m, whole) = (id.len(), view.m, view.n);
         let mut cost = Vec::with_capacity(n * m);
         let mut quality = Vec::with_capacity(n * m);
-        let mut closed = Vec::with_capacity(n * m);
+        let mut offset = Vec::with_capacity(n * m);
         for j in 0..m {
             let (costs, qualities) = (&view.cost[j * whole..][..whole], &view.quality[j * whole..][..whole]);
             for &i in &id {
@@ -70,7 +75,7 @@ impl Core {
                 let open = c < f64::INFINITY;
                 cost.push(if open { c } else { 0.0 });
                 quality.push(if open { qualities[i as usize] } else { 0.0 });
-                closed.push(if open { 0.0 } else { c });
+                offset.push(if open { perturbation(i, j, m) } else { c });
             }
         }
         let scale = coupled.scale;
@@ -94,7 +99,7 @@ impl Core {
             id,
             cost,
             quality,
-            closed,
+            offset,
             rows: coupled.rows.iter().zip(&share.need).map(|(row, &need)| Row { need, ..*row }).collect(),
             limits: share.limit.clone(),
             row_of,
@@ -127,14 +132,16 @@ impl Core {
     }
 
     /// The part that a gap leaves open at prices `pi`: pairs whose reduced cost reaches it are closed,
-    /// and queries with one model left are fixed. The second value is the best model of every query.
+    /// and queries with one model left are fixed; those of basic ties (`tied`, u32::MAX: none) stay open. The second value is the best model of every query.
     /// The part's `id` are indices into this core.
-    pub fn restrict(&self, pi: &[f64], gap: f64) -> (Core, Vec<u32>) {
+    pub fn restrict(&self, pi: &[f64], gap: f64, tied: &[u32]) -> (Core, Vec<u32>) {
         let mut rho = Vec::new();
         let at = terms(self, 1.0, pi, &mut rho);
         let mut best = Vec::with_capacity(self.n);
         let mut id = Vec::new();
         let mut open = vec![false; self.n * self.m];
+        let mut kept = vec![false; self.n];
+        tied.iter().filter(|q| **q != u32::MAX).for_each(|&q| kept[q as usize] = true);
         for q in 0..self.n {
             let values = |j: usize| at.of(self, q, j);
             let least = (0..self.m).map(values).fold(f64::INFINITY, f64::min);
@@ -145,7 +152,7 @@ impl Core {
                 if reduced == 0.0 {
                     first = j;
                 }
-                if reduced < gap || reduced == 0.0 {
+                if kept[q] || reduced < gap || reduced == 0.0 {
                     open[j * self.n + q] = true;
                     count += 1;
                 }
@@ -158,14 +165,17 @@ impl Core {
         let pick = |of: &[f64]| -> Vec<f64> {
             of.chunks_exact(self.n).flat_map(|row| id.iter().map(|&q| row[q as usize])).collect()
         };
-        let closed = |(j, q): (usize, u32)| if open[j * self.n + q as usize] { 0.0 } else { f64::INFINITY };
+        let offset = |(j, q): (usize, u32)| {
+            let at = j * self.n + q as usize;
+            if open[at] { self.offset[at] } else { f64::INFINITY }
+        };
         let pairs = (0..self.m).flat_map(|j| id.iter().map(move |&q| (j, q)));
         let mut part = Core {
             n: id.len(),
             m: self.m,
             cost: pick(&self.cost),
             quality: pick(&self.quality),
-            closed: pairs.map(closed).collect(),
+            offset: pairs.map(offset).collect(),
             group: id.iter().map(|&q| self.group[q as usize]).collect(),
             groups: self.groups,
             rows: self.rows.clone(),
@@ -178,7 +188,7 @@ impl Core {
             fixed: self.fixed,
             id,
         };
-        let mut kept = vec![false; self.n];
+        kept.fill(false);
         part.id.iter().for_each(|&q| kept[q as usize] = true);
         let mut sums = vec![Sum::default(); self.rows.len()];
         let mut objective: Sum = [self.fixed].into_iter().collect();
@@ -206,7 +216,7 @@ impl Core {
     }
 
     pub fn is_open(&self, q: usize, j: usize) -> bool {
-        self.closed[j * self.n + q] == 0.0
+        self.offset[j * self.n + q] < f64::INFINITY
     }
 
     /// Prices of the whole problem (y, then μ per model) in the units and order of the core's rows.
@@ -219,7 +229,10 @@ impl Core {
     /// The inverse of [`Core::scaled`].
     pub fn unscaled(&self, pi: &[f64]) -> Vec<f64> {
         let mut to = vec![0.0; self.rows.len() + self.m];
-        self.each_price(|row, at, unit| to[at] = pi[row] / unit);
+        // Less than some perturbations is none.
+        self.each_price(|row, at, unit| {
+            to[at] = if pi[row] < 100.0 * PERTURBATION { 0.0 } else { pi[row] / unit }
+        });
         to
     }
 
@@ -264,4 +277,12 @@ impl Column {
         self.x.iter().for_each(|&j| room[j as usize] -= 1.0);
         room.iter().all(|&room| room >= 0.0) && self.covers(core)
     }
+}
+
+/// A number from 0 to [`PERTURBATION`] for a pair, by a hash (splitmix64): the same on every run.
+fn perturbation(i: u32, j: usize, m: usize) -> f64 {
+    let mut z = (i as u64 * m as u64 + j as u64 + 1).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+    z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+    (z >> 11) as f64 / (1u64 << 53) as f64 * PERTURBATION
 }

@@ -26,8 +26,7 @@
 //!
 //! Then a whole plan: the vertex of the relaxation splits few queries, and is moved to a neighbour that
 //! splits none and costs no reduced cost; `polish` uses up its surplus by exchanges. Up to 512 queries
-//! the best plan is proven, by enumerating the moves whose reduced costs fit into the gap (`finish`) and,
-//! where those are too many, by branch and bound on the pairs that the gap leaves open (`branch`).
+//! the best plan is proven, by branch and bound on the few pairs that the gap leaves open (`branch`).
 //!
 //! Without coupling rows the problem is a min-cost flow and the vertex whole by itself. `transport` solves
 //! that by successive shortest paths on a graph contracted to M nodes: for many models, and to prove why
@@ -45,7 +44,7 @@
 //! where `dual = Σ_i min_j(c_ij − (λ + ν)·p_ij + μ_j) − Σ μ_j L_j + λ α N + Σ ν_g α_g |g|`. Every
 //! term on the right is ≥ 0, so `dual` is a lower bound for **any** prices ≥ 0: the reported
 //! [`Plan::bound`] needs no trust in the search that found them. A pair with `r_ij` above the gap
-//! is in no better plan, which is what `finish` and `branch` prune by.
+//! is in no better plan, which is what `branch` prunes by.
 //!
 //! # Numbers
 //!
@@ -69,7 +68,6 @@ mod batch;
 mod branch;
 mod core;
 mod curve;
-mod finish;
 mod lanes;
 mod newton;
 mod order;
@@ -327,7 +325,7 @@ pub struct Progress {
 pub struct Options<'a> {
     /// The most steps (of some microseconds each) in the proof of the best whole plan, which is tried for
     /// up to 512 queries. With 0 the plan is the best that comes without a search, a fraction of a
-    /// percent from the bound; prices and bound are the same. Default: 1,000,000.
+    /// percent from the bound; prices and bound are the same. Default: 2,000,000.
     pub work: u64,
     /// Called between the parts of a solve and every thousand steps of a proof. `Break` ends it: with
     /// the best plan so far during the proof ([`Plan::stopped`]), with [`Error::Cancelled`] before.
@@ -340,7 +338,7 @@ pub type Watch<'a> = &'a mut dyn FnMut(Progress) -> ControlFlow<()>;
 
 impl Default for Options<'_> {
     fn default() -> Self {
-        Options { work: 1_000_000, watch: None }
+        Options { work: 2_000_000, watch: None }
     }
 }
 

@@ -11,7 +11,6 @@
 //! some thousands.
 
 use super::core::{Column, Core, NO_ROW};
-use super::finish::Dual;
 use super::order::least;
 use super::simplex::terms;
 
@@ -23,6 +22,13 @@ const EXCHANGES: usize = 400;
 const PAIRS: u64 = 40_000;
 /// Rounds; each applies one pair.
 const ROUNDS: u32 = 6;
+
+/// Prices of a core, and the bound they prove on its objective.
+pub(super) struct Dual<'a> {
+    /// Per row of the core, scaled as it is.
+    pub pi: &'a [f64],
+    pub bound: f64,
+}
 
 /// One query to another model.
 #[derive(Clone, Copy)]

@@ -147,7 +147,7 @@ impl Terms<'_> {
         let mu = if core.row_of[j] == NO_ROW { 0.0 } else { self.mu[core.row_of[j] as usize] };
         self.kappa * core.cost[at] - self.rho[core.group[q] as usize] * core.quality[at]
             + mu
-            + core.closed[at]
+            + core.offset[at]
     }
 }
 
@@ -331,10 +331,15 @@ impl Simplex {
         value.value()
     }
 
-    /// A query whose shares are furthest from whole, and the model of its largest share.
-    pub fn split(&mut self) -> Option<(u32, u32)> {
+    /// The query of each basic tie; `u32::MAX` for other basic columns.
+    pub fn tied(&self) -> &[u32] {
+        &self.query
+    }
+
+    /// The split query to branch on, and the model of its largest share.
+    pub fn split(&mut self, core: &Core) -> Option<(u32, u32)> {
         self.values();
-        let mut most = (1.0 - 1e-7, None);
+        let mut most = (0.0, None);
         for (r, basic) in self.basis.iter().enumerate() {
             let Basic::Tie { query, .. } = *basic else { continue };
             if self.ties(query).next() != Some(r) {
@@ -342,15 +347,19 @@ impl Simplex {
             }
             let key = 1.0 - self.ties(query).map(|t| self.theta[t]).sum::<f64>();
             let mut largest = (key, self.key[query as usize]);
+            let here = core.objective(query as usize, largest.1 as usize);
+            let mut apart = 0.0f64;
             for t in self.ties(query) {
-                if let Basic::Tie { model, .. } = self.basis[t]
-                    && self.theta[t] > largest.0
-                {
+                let Basic::Tie { model, .. } = self.basis[t] else { continue };
+                apart = apart.max((core.objective(query as usize, model as usize) - here).abs());
+                if self.theta[t] > largest.0 {
                     largest = (self.theta[t], model);
                 }
             }
-            if largest.0 < most.0 {
-                most = (largest.0, Some((query, largest.1)));
+            // Split widely, and between models that differ: that moves the bound most.
+            let score = (1.0 - largest.0) * (apart + f64::MIN_POSITIVE);
+            if largest.0 < 1.0 - 1e-7 && score > most.0 {
+                most = (score, Some((query, largest.1)));
             }
         }
         if most.1.is_none() {
@@ -410,6 +419,27 @@ impl Simplex {
         self.query.extend(self.basis.iter().map(|basic| basic.query()));
         self.key = part.id.iter().map(|&q| self.key[q as usize]).collect();
         self.recount(part);
+    }
+
+    /// Closes the pairs whose reduced cost reaches `gap`: none is in a plan better by so much. Returns what
+    /// their offsets were.
+    pub fn close(&mut self, core: &mut Core, gap: f64) -> Vec<(u32, f64)> {
+        let mut rho = std::mem::take(&mut self.rho);
+        let at = terms(core, 1.0, &self.pi, &mut rho);
+        let mut closing = Vec::new();
+        for (q, &key) in self.key.iter().enumerate() {
+            let least = at.of(core, q, key as usize);
+            for j in (0..core.m).filter(|&j| core.is_open(q, j)) {
+                if at.of(core, q, j) - least >= gap {
+                    closing.push(((j * core.n + q) as u32, core.offset[j * core.n + q]));
+                }
+            }
+        }
+        for &(pair, _) in &closing {
+            core.offset[pair as usize] = f64::INFINITY;
+        }
+        self.rho = rho;
+        closing
     }
 
     /// Brings the slack of a row into the basis and keeps all values in range.
@@ -678,7 +708,7 @@ impl Simplex {
                 model: j as f64,
                 cost: &core.cost[slice.clone()],
                 quality: &core.quality[slice.clone()],
-                closed: &core.closed[slice],
+                offset: &core.offset[slice],
                 now: &self.now,
                 rate: &self.rate,
                 at: (at.kappa, &self.rho_of, mu),
@@ -753,7 +783,7 @@ struct Pairs<'a> {
     model: f64,
     cost: &'a [f64],
     quality: &'a [f64],
-    closed: &'a [f64],
+    offset: &'a [f64],
     now: &'a [f64],
     rate: &'a [f64],
     /// κ, ρ per query, μ of the model.
@@ -773,7 +803,7 @@ impl Pairs<'_> {
         Pairs {
             cost: &self.cost[q..],
             quality: &self.quality[q..],
-            closed: &self.closed[q..],
+            offset: &self.offset[q..],
             now: &self.now[q..],
             rate: &self.rate[q..],
             at: (self.at.0, &self.at.1[q..], self.at.2),
@@ -788,14 +818,14 @@ vectorised! {
     /// key first.
     fn closest(pairs: &Pairs, nearest: &mut [f64], model: &mut [f64], values: &mut [f64], rates: &mut [f64]) {
         let n = nearest.len();
-        let (cost, quality, closed) = (&pairs.cost[..n], &pairs.quality[..n], &pairs.closed[..n]);
+        let (cost, quality, offset) = (&pairs.cost[..n], &pairs.quality[..n], &pairs.offset[..n]);
         let (now, rate, model) = (&pairs.now[..n], &pairs.rate[..n], &mut model[..n]);
         let ((kappa, rho, mu), (turn_kappa, turn_rho, turn_mu)) = (pairs.at, pairs.turn);
         let (rho, turn_rho) = (&rho[..n], &turn_rho[..n]);
         let (values, rates) = (&mut values[..n], &mut rates[..n]);
         let (least_rate, number) = (pairs.least_rate, pairs.model);
         for q in 0..n {
-            values[q] = kappa * cost[q] - rho[q] * quality[q] + mu + closed[q];
+            values[q] = kappa * cost[q] - rho[q] * quality[q] + mu + offset[q];
             rates[q] = turn_kappa * cost[q] - turn_rho[q] * quality[q] + turn_mu;
             let (distance, closing) = (values[q] - now[q], rate[q] - rates[q]);
             let t = if distance > 0.0 { distance } else { 0.0 } / closing;
@@ -812,7 +842,7 @@ vectorised! {
         for q in (0..nearest.len() & !1).step_by(2) {
             let (cost, quality) = (load(pairs.cost, q), load(pairs.quality, q));
             let value = f64x2_add(f64x2_sub(f64x2_mul(kappa, cost), f64x2_mul(load(rho, q), quality)), mu);
-            let value = f64x2_add(value, load(pairs.closed, q));
+            let value = f64x2_add(value, load(pairs.offset, q));
             let pace = f64x2_sub(f64x2_mul(turn_kappa, cost), f64x2_mul(load(turn_rho, q), quality));
             let pace = f64x2_add(pace, turn_mu);
             store(values, q, value);
