@@ -153,7 +153,7 @@ pub fn by_rule(
 /// ones.
 ///
 /// # Errors
-/// Where there are fewer slots than queries, or what [`solve`] refuses.
+/// Where there are fewer slots than queries, or what [`Solver::solve`] refuses.
 pub fn in_batches(
     expected: &Expected,
     order: &[usize],

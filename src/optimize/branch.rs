@@ -39,7 +39,7 @@ pub(super) fn branch(
     let matters = |a: f64| (0.1 * OPTIMALITY * (a + core.fixed).abs()).max(step * (1.0 - 1e-6));
     let cutoff = incumbent.as_ref().map_or(f64::INFINITY, |plan| plan.a - matters(plan.a));
     // Closing pairs needs an incumbent; without one all stay open.
-    let (mut part, fixed) = core.restrict(&simplex.pi, cutoff - bound, simplex.tied());
+    let (mut part, fixed) = core.restrict(&simplex.pi, cutoff - bound, simplex.tied_queries());
     simplex.rename(&part);
     let moved = part.fixed - core.fixed;
     let mut search = Search {

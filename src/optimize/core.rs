@@ -7,8 +7,8 @@
 
 use super::price::Sum;
 use super::rows::{Coupled, Kind, Row, Share};
-use super::simplex::terms;
 use super::sweep::View;
+use super::values::terms;
 
 /// Values of pairs are told apart by up to so much (a value is near 1): where prices or qualities are
 /// equal, all pairs tie, and a vertex of more ties than rows makes a simplex method stand still. A bound

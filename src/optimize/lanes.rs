@@ -13,7 +13,7 @@ macro_rules! vectorised {
         in two lanes $lanes:block
     ) => {
         $(#[$doc])*
-        fn $name($pairs: &$type, $($slice: &mut [f64]),*) {
+        pub(super) fn $name($pairs: &$type, $($slice: &mut [f64]),*) {
             #[inline(always)]
             #[allow(clippy::inline_always, reason = "compiled into each caller with that caller's instructions")]
             fn plain($pairs: &$type, $($slice: &mut [f64]),*) $body

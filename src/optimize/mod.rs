@@ -78,6 +78,7 @@ mod simplex;
 pub mod stream;
 mod sweep;
 mod transport;
+mod values;
 
 pub use price::{PricePoint, frontier, price_of_quality, price_on};
 

@@ -12,7 +12,7 @@
 
 use super::core::{Column, Core, NO_ROW};
 use super::order::least;
-use super::simplex::terms;
+use super::values::terms;
 
 /// Moves of least reduced cost from which exchanges are built.
 const MOVES: usize = 100;

@@ -167,7 +167,7 @@ fn two_least(view: &View, prices: &Prices, start: usize, len: usize, block: &mut
 }
 
 /// The pairs of one model with the queries of a block.
-struct Column<'a> {
+pub(super) struct Column<'a> {
     model: f64,
     kappa: f64,
     mu: f64,
