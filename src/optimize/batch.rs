@@ -13,7 +13,7 @@
 use super::branch::{Found, branch};
 use super::core::{Column, Core};
 use super::newton::Newton;
-use super::polish::{Dual, polish};
+use super::polish::{Dual, FAR, NEAR, polish};
 use super::price::Sum;
 use super::rows::{Coupled, Goal, Kind, Row, Share};
 use super::simplex::{Outcome, Simplex, Vertex};
@@ -35,7 +35,11 @@ const GROWTH: usize = 8;
 const ROUNDS: usize = 12;
 /// Dual simplex steps per row, and one per query of the core. A guard: ten per row are usual.
 const STEPS: u64 = 60;
-/// Steps of the search for a plan where the vertex of a problem too large for a proof gives none.
+/// Margins on the rows, in the quality of one query (or its mean cost), tried where rounding breaks one.
+const MARGINS: [f64; 5] = [0.05, 0.15, 0.3, 0.6, 1.0];
+/// Steps of a short proof, some 10 ms.
+const SHORT: u64 = 2_000;
+/// Steps of the search for a first plan where the vertex gives none.
 const REPAIR: u64 = 500;
 /// Halvings of the fraction of all rows that can be met.
 const FRACTION_BITS: u32 = 24;
@@ -165,10 +169,10 @@ fn optimise(problem: &Problem, goal: Goal, workspace: &mut Workspace, effort: &m
     let Some(relaxed) = relax(&coupled, &view, workspace, effort)? else {
         return Ok(nothing(unreachable(&coupled, workspace, effort)?));
     };
-    let Relaxed { core, pi, mut choice, bound, prices } = relaxed;
+    let Relaxed { mut core, pi, mut choice, bound, prices } = relaxed;
     let scale = core.unit;
     let dual = Dual { pi: &pi, bound: bound * scale - core.fixed };
-    let found = whole(&core, &dual, coupled.step(), view.n <= ALL, &mut workspace.simplex, effort);
+    let found = whole(&mut core, &dual, coupled.step(), view.n <= ALL, &mut workspace.simplex, effort);
     let Some(best) = found.best else {
         if coupled.rows.is_empty() {
             return Ok(flow(&coupled));
@@ -218,7 +222,7 @@ fn flow(coupled: &Coupled) -> Plan {
 /// From the vertex in `simplex` to the best whole plan of the core that can be found, and proven where
 /// the core is `all` there is.
 fn whole(
-    core: &Core,
+    core: &mut Core,
     dual: &Dual,
     step: f64,
     all: bool,
@@ -229,25 +233,62 @@ fn whole(
     simplex.save(&mut vertex);
     let mut best = Some(Column::new(core, simplex.whole(core))).filter(|plan| plan.feasible(core));
     if let Some(plan) = &mut best {
-        polish(core, dual, plan);
+        polish(core, dual, plan, &NEAR);
     }
     let near = |plan: &Column| relative_gap(plan.a + core.fixed, dual.bound + core.fixed) <= OPTIMALITY;
     if best.as_ref().is_some_and(near) {
         return Found { best, proven: false, stopped: false };
     }
-    simplex.load(&vertex);
-    if all && effort.left() > 0 {
-        return branch(core, simplex, dual.bound, best, step, effort);
+    if best.is_none() {
+        best = with_margin(core, dual, &vertex, simplex);
     }
     if best.is_none() {
-        // The vertex gives no plan: the search for a proof finds one, too.
+        // A search for a proof meets a plan soon, too.
+        simplex.load(&vertex);
         let mut some = Effort { work: REPAIR, watch: None, reported: 0 };
         best = branch(core, simplex, dual.bound, None, step, &mut some).best;
         if let Some(plan) = &mut best {
-            polish(core, dual, plan);
+            polish(core, dual, plan, &NEAR);
         }
     }
-    Found { best, proven: false, stopped: all }
+    if !all || effort.left() == 0 {
+        return Found { best, proven: false, stopped: all };
+    }
+    // Most proofs are short. A longer one is worth a better plan first: it leaves fewer pairs open.
+    let mut short = effort.part(SHORT);
+    simplex.load(&vertex);
+    let mut found = branch(core, simplex, dual.bound, best, step, &mut short);
+    effort.spend(SHORT - short.left());
+    if found.proven || effort.left() == 0 {
+        return found;
+    }
+    if let Some(plan) = &mut found.best {
+        polish(core, dual, plan, &FAR);
+    }
+    simplex.load(&vertex);
+    branch(core, simplex, dual.bound, found.best, step, effort)
+}
+
+/// Where several rows bind, a vertex made whole breaks one or another by a part of a query: it is sought
+/// with all needs raised by so much, and then holds the real ones. The best plan over some margins.
+fn with_margin(core: &mut Core, dual: &Dual, vertex: &Vertex, simplex: &mut Simplex) -> Option<Column> {
+    let mut best: Option<Column> = None;
+    let rows = core.rows.clone();
+    for margin in MARGINS {
+        simplex.load(vertex);
+        core.rows.iter_mut().zip(&rows).for_each(|(row, real)| row.need = real.need + margin);
+        let solved = simplex.resume(core, STEPS * core.d as u64) == Outcome::Optimal;
+        let x = simplex.whole(core);
+        core.rows.clone_from(&rows);
+        let mut plan = Column::new(core, x);
+        if solved && plan.feasible(core) {
+            polish(core, dual, &mut plan, &NEAR);
+            if best.as_ref().is_none_or(|best| plan.a < best.a) {
+                best = Some(plan);
+            }
+        }
+    }
+    best
 }
 
 /// The cheapest whole plan with quality worth `lambda` each, limits alone in force: its summed quality

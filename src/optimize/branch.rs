@@ -7,6 +7,7 @@
 //! else a query split between models is put on the one with its largest share, and then kept off it.
 
 use super::core::{Column, Core};
+use super::polish::{Dual, NEAR, polish};
 use super::simplex::{Outcome, Simplex, Vertex};
 use super::{Effort, OPTIMALITY};
 
@@ -43,6 +44,8 @@ pub(super) fn branch(
     simplex.rename(&part);
     let moved = part.fixed - core.fixed;
     let mut search = Search {
+        pi: simplex.pi.clone(),
+        bound: bound - moved,
         matters: &|a| matters(a + moved),
         best: None,
         cutoff: cutoff - moved,
@@ -60,6 +63,9 @@ pub(super) fn branch(
 }
 
 struct Search<'a> {
+    /// The root's prices and the bound they prove on the part.
+    pi: Vec<f64>,
+    bound: f64,
     /// By how much a plan of this objective must be beaten.
     matters: &'a dyn Fn(f64) -> f64,
     /// The best plan found, better than the incumbent.
@@ -73,8 +79,9 @@ struct Search<'a> {
 
 impl Search<'_> {
     fn offer(&mut self, core: &Core, x: Vec<u32>) {
-        let plan = Column::new(core, x);
+        let mut plan = Column::new(core, x);
         if plan.a < self.cutoff && plan.feasible(core) {
+            polish(core, &Dual { pi: &self.pi, bound: self.bound }, &mut plan, &NEAR);
             self.cutoff = plan.a - (self.matters)(plan.a);
             self.best = Some(plan);
         }

@@ -80,10 +80,13 @@ pub(super) fn curve(
         let between = at(Goal::Tilted(lambda), workspace)?;
         let height = |v: &Vertex| v.cost - lambda * v.quality;
         let below = height(&edge.from) - height(&between) > ROUNDING * edge.to.cost.abs();
-        if below && between.quality > edge.from.quality && between.quality < edge.to.quality {
+        if !below || between.quality <= edge.from.quality {
+            edges[place].done = true;
+        } else if between.quality < edge.to.quality {
             edges.splice(place..=place, [Edge::new(edge.from, between), Edge::new(between, edge.to)]);
         } else {
-            edges[place].done = true;
+            // As good as the best, and cheaper.
+            edges[place] = Edge::new(edge.from, between);
         }
     }
     let scale = 1.0 / problem.queries as f64;

@@ -359,6 +359,11 @@ impl Effort<'_> {
         self.work
     }
 
+    /// At most so much of it, unwatched.
+    fn part(&self, most: u64) -> Effort<'static> {
+        Effort { work: self.work.min(most), watch: None, reported: 0 }
+    }
+
     /// Uses up steps of a proof; a caller who breaks leaves none.
     fn spend(&mut self, steps: u64) {
         self.work = self.work.saturating_sub(steps);

@@ -14,12 +14,20 @@ use super::core::{Column, Core, NO_ROW};
 use super::order::least;
 use super::values::terms;
 
-/// Moves of least reduced cost from which exchanges are built.
-const MOVES: usize = 100;
-/// Exchanges kept, those of least cost.
-const EXCHANGES: usize = 400;
-/// Pairs looked at in one round.
-const PAIRS: u64 = 40_000;
+/// How far to look.
+pub(super) struct Reach {
+    /// Moves of least reduced cost from which exchanges are built.
+    moves: usize,
+    /// Exchanges kept, those of least cost.
+    exchanges: usize,
+    /// Pairs looked at in one round.
+    pairs: u64,
+}
+
+/// Enough for most plans, in some 50 µs a round.
+pub(super) const NEAR: Reach = Reach { moves: 100, exchanges: 400, pairs: 40_000 };
+/// For a plan whose proof would take longer still.
+pub(super) const FAR: Reach = Reach { moves: 500, exchanges: 4000, pairs: 4_000_000 };
 /// Rounds; each applies one pair.
 const ROUNDS: u32 = 6;
 
@@ -53,15 +61,15 @@ struct Exchange {
 const NONE: u32 = u32::MAX;
 
 /// Improves a feasible plan in place until no pair of exchanges does.
-pub(super) fn polish(core: &Core, dual: &Dual, plan: &mut Column) {
+pub(super) fn polish(core: &Core, dual: &Dual, plan: &mut Column, reach: &Reach) {
     for _ in 0..ROUNDS {
-        if !round(core, dual, plan) {
+        if !round(core, dual, plan, reach) {
             break;
         }
     }
 }
 
-fn round(core: &Core, dual: &Dual, plan: &mut Column) -> bool {
+fn round(core: &Core, dual: &Dual, plan: &mut Column, reach: &Reach) -> bool {
     let pi = dual.pi;
     let k = core.rows.len();
     let surplus: Vec<f64> = core.rows.iter().zip(&plan.w).map(|(row, w)| w - row.need).collect();
@@ -73,14 +81,15 @@ fn round(core: &Core, dual: &Dual, plan: &mut Column) -> bool {
     if worth <= 0.0 {
         return false;
     }
-    let moves = moves(core, pi, &plan.x, worth);
+    let moves = moves(core, pi, &plan.x, worth, reach.moves);
     let change = |m: &Move, r: usize| {
         let weight = |j: u32| core.weight(&core.rows[r], m.q as usize, j as usize);
         weight(m.to) - weight(m.from)
     };
     let effects: Vec<f64> =
         moves.iter().flat_map(|m| (0..k).map(move |r| (m, r))).map(|(m, r)| change(m, r)).collect();
-    let mut exchanges = exchanges(core, pi, &plan.x, &moves, |at| effects[at * k + lead], worth);
+    let mut exchanges =
+        exchanges(core, pi, &plan.x, &moves, |at| effects[at * k + lead], worth, reach.exchanges);
     // One exchange alone is a pair with nothing.
     exchanges.push(Exchange { moves: [NONE; 3], count: 0, own: 0.0, lead: 0.0 });
     let by_lead = least(exchanges.iter().map(|e| e.lead), usize::MAX);
@@ -103,7 +112,7 @@ fn round(core: &Core, dual: &Dual, plan: &mut Column) -> bool {
     // What all other rows' surplus is worth.
     let others = worth - surplus[lead].max(0.0) * pi[lead];
     let mut best = (-1e-12 * worth, None);
-    let mut left = PAIRS;
+    let mut left = reach.pairs;
     for &a in &by_cost {
         let a = a as usize;
         let first = &exchanges[a];
@@ -143,7 +152,7 @@ fn round(core: &Core, dual: &Dual, plan: &mut Column) -> bool {
 }
 
 /// The moves of least cost, sorted by it.
-fn moves(core: &Core, pi: &[f64], x: &[u32], worth: f64) -> Vec<Move> {
+fn moves(core: &Core, pi: &[f64], x: &[u32], worth: f64, most: usize) -> Vec<Move> {
     let mut rho = Vec::new();
     let at = terms(core, 1.0, pi, &mut rho);
     let mut moves = Vec::new();
@@ -156,7 +165,7 @@ fn moves(core: &Core, pi: &[f64], x: &[u32], worth: f64) -> Vec<Move> {
             }
         }
     }
-    least(moves.iter().map(|m| m.own), MOVES).into_iter().map(|at| moves[at as usize]).collect()
+    least(moves.iter().map(|m| m.own), most).into_iter().map(|at| moves[at as usize]).collect()
 }
 
 /// Moves to a free slot, swaps and rotations of three.
@@ -167,6 +176,7 @@ fn exchanges(
     moves: &[Move],
     lead: impl Fn(usize) -> f64,
     worth: f64,
+    most: usize,
 ) -> Vec<Exchange> {
     let m = core.m;
     let mut room = core.limits.clone();
@@ -221,11 +231,8 @@ fn exchanges(
             }
         }
     }
-    if found.len() > EXCHANGES {
-        return least(found.iter().map(|e| e.own), EXCHANGES)
-            .into_iter()
-            .map(|at| found[at as usize])
-            .collect();
+    if found.len() > most {
+        return least(found.iter().map(|e| e.own), most).into_iter().map(|at| found[at as usize]).collect();
     }
     found
 }

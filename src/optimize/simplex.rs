@@ -214,6 +214,12 @@ impl Simplex {
         self.rest.iter_mut().zip(&sums).for_each(|(rest, sum)| *rest += sum.value());
     }
 
+    /// Goes on after the right-hand sides of the core have changed.
+    pub fn resume(&mut self, core: &Core, limit: u64) -> Outcome {
+        self.recount(core);
+        self.run(core, limit)
+    }
+
     /// Steps to the optimum.
     pub fn run(&mut self, core: &Core, limit: u64) -> Outcome {
         for _ in 0..limit {

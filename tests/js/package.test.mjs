@@ -118,6 +118,57 @@ test("a batch is planned", () => {
   assert.ok(afford.cost_usd <= 5 && afford.bound_quality >= afford.quality);
 });
 
+test("groups have floors, and their prices", () => {
+  const plan = router.plan({
+    queries: 4, models: 2,
+    cost_usd: Float64Array.of(1, 1, 1, 1, 3, 4, 5, 6), quality: Float64Array.of(0.5, 0.5, 0.5, 0.5, 1, 1, 1, 1),
+    quality_target: 0.6, groups: Uint32Array.of(0, 0, 1, 1), floors: Float64Array.of(0.5, 0.7),
+  });
+  assert.deepEqual([...plan.assignment], [0, 0, 1, 0], "the second group gets the dear model, though the first is cheaper");
+  assert.equal(plan.stopped, false);
+  assert.equal(plan.duals.groups.length, 2);
+});
+
+test("a plan is watched, limited and ended", () => {
+  const queries = 24, models = 6;
+  let seed = 1;
+  const random = () => (seed = (seed * 16807) % 2147483647) / 2147483647;
+  const pairs = (value) => Float64Array.from({ length: queries * models }, (_, at) => value(Math.floor(at / queries)));
+  const problem = {
+    queries, models,
+    quality: pairs((j) => 0.3 + 0.1 * j + 0.1 * random()), cost_usd: pairs((j) => (1 + random()) * 3 ** j * 1e-4),
+    quality_target: 0.62, workloads: new Float64Array(models).fill(6),
+    groups: Uint32Array.from({ length: queries }, (_, i) => i % 3), floors: Float64Array.of(0.61, 0.63, 0.62),
+  };
+  const stages = new Set();
+  const proven = router.plan(problem, { onProgress: ({ stage, work_left }) => void stages.add(stage) && assert.ok(work_left >= 0) });
+  assert.equal(proven.status, "optimal");
+  assert.ok(stages.has("relaxation"));
+
+  const quick = router.plan(problem, { work: 0 });
+  assert.ok(quick.cost_usd >= proven.cost_usd * (1 - 1e-9) && quick.bound_usd <= proven.cost_usd * (1 + 1e-9));
+  assert.equal(quick.stopped, quick.status === "feasible");
+
+  refuses("cancelled", () => router.plan(problem, { onProgress: () => false }));
+  const mine = new Error("mine");
+  assert.throws(() => router.plan(problem, { onProgress: () => { throw mine; } }), (error) => error === mine);
+  refuses("bad_request", () => router.plan(problem, { onProgress: 7 }), /onProgress/);
+  refuses("bad_request", () => router.plan(problem, { work: "all" }), /work/);
+  refuses("bad_request", () => router.plan({ ...problem, floors: undefined }), /floors/);
+});
+
+test("a curve is rising and convex", () => {
+  const problem = {
+    queries: 3, models: 2,
+    cost_usd: Float64Array.of(1, 1, 1, 3, 4, 5), quality: Float64Array.of(0.5, 0.5, 0.5, 1, 1, 1),
+    workloads: Float64Array.of(Infinity, 2),
+  };
+  const curve = router.curve(problem);
+  assert.deepEqual(curve.map((point) => Math.round(point.cost_usd * 3)), [3, 5, 8]);
+  assert.ok(curve.every(({ lambda }, i) => i === 0 || lambda > curve[i - 1].lambda));
+  refuses("bad_problem", () => router.curve(problem, 1));
+});
+
 test("wrong types in a request are named by their path", () => {
   for (const bad of [undefined, null, 7, true, [], {}, { messages: [] }]) refuses("bad_request", () => router.route(bad));
   refuses("bad_request", () => router.route({ prompt: 7 }), /prompt/);
