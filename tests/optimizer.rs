@@ -466,6 +466,27 @@ fn large_batches_of_every_kind() {
     }
 }
 
+/// More models than queries, most of them full: every price is that of a single query, and rounding must
+/// not make a problem infeasible.
+#[test]
+fn what_a_flow_reaches_is_feasible() {
+    let mut r = Random(21);
+    for case in 0..300 {
+        let (n, m) = (8 + r.below(20), 12 + r.below(12));
+        let cost: Vec<f64> = (0..n * m).map(|_| 10f64.powf(3.0 * r.unit()) * 1e-6).collect();
+        let quality: Vec<f64> = (0..n * m).map(|_| r.unit()).collect();
+        let mut limits: Vec<u64> = (0..m).map(|_| [0, 1, 1, 1, 2, 5, 90][r.below(7)]).collect();
+        limits[r.below(m)] = n as u64;
+        let plain = Problem { limits: Some(&limits), ..Problem::new(n, m, &cost, &quality) };
+        let errors: Vec<f64> = quality.iter().map(|p| 1.0 - p).collect();
+        let most = solve(&Problem { cost: &errors, ..plain }).unwrap().quality;
+        for share in [0.7, 0.9, 0.99, 1.0 - 1e-7] {
+            let plan = solve(&Problem { quality_target: Some(share * most), ..plain }).unwrap();
+            assert!(plan.quality >= share * most - 1e-11, "case {case}: {share} of {most}: {plan:?}");
+        }
+    }
+}
+
 #[test]
 fn one_slot_each_is_the_assignment_problem() {
     let mut r = Random(9);

@@ -89,6 +89,7 @@ pub(super) struct Simplex {
     /// Values of the basic columns.
     pub theta: Vec<f64>,
     // Workspace.
+    key_before: Vec<u32>,
     rho: Vec<f64>,
     rho_now: Vec<f64>,
     turn: Vec<f64>,
@@ -240,7 +241,14 @@ impl Simplex {
             self.steps += 1;
             match self.step(core, r, sign) {
                 Some(true) => {}
-                Some(false) => return Outcome::Unbounded,
+                Some(false) if self.age == 0 => return Outcome::Unbounded,
+                Some(false) => {
+                    // Rounding must not prove a problem infeasible: back to where the step began, afresh.
+                    self.key.clone_from(&self.key_before);
+                    if !self.refresh(core) {
+                        return Outcome::Stopped;
+                    }
+                }
                 None => {
                     if self.age == 0 || !self.refresh(core) {
                         return Outcome::Stopped;
@@ -531,11 +539,12 @@ impl Simplex {
     /// `Some(false)`: nothing does. `None`: only rounding stands in the way.
     fn step(&mut self, core: &Core, r: usize, sign: f64) -> Option<bool> {
         let (d, n) = (self.d, core.n);
+        self.key_before.clone_from(&self.key);
         self.turn.clear();
         self.turn.extend(self.inverse[r * d..][..d].iter().map(|a| sign * a));
         let mut rise = self.theta[r].abs();
         // What is left when all of it is used up, but for rounding.
-        let level = 1e-12 * rise;
+        let level = 1e-10 * rise;
         let mut turn_rho = std::mem::take(&mut self.rho);
         let turn_vec = std::mem::take(&mut self.turn);
         let turn = terms(core, 0.0, &turn_vec, &mut turn_rho);
