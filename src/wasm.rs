@@ -120,6 +120,8 @@ impl JsRouter {
                 workloads: &plan.duals.workloads,
                 groups: &plan.duals.groups,
             },
+            code: plan.infeasible.as_ref().map(|why| why.code),
+            proven: plan.infeasible.as_ref().map(|why| why.proven),
             reason: plan.infeasible.as_ref().map(|why| why.reason.as_str()),
             largest_feasible: plan.infeasible.as_ref().map(|why| why.largest),
         })
@@ -295,6 +297,10 @@ struct PlanResult<'a> {
     gap: f64,
     stopped: bool,
     duals: PlanDuals<'a>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    code: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    proven: Option<bool>,
     #[serde(skip_serializing_if = "Option::is_none")]
     reason: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]

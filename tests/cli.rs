@@ -298,8 +298,8 @@ fn plan_draws_what_quality_costs() {
     let rows: Vec<Vec<f64>> =
         curve.lines().skip(1).map(|line| line.split(',').map(|x| x.parse().unwrap()).collect()).collect();
     assert!(curve.starts_with("quality,cost_usd,lambda_usd\n") && rows.len() >= 3, "{curve}");
-    // From the cheapest plan, that of the test above, rising and convex.
-    assert!((rows[0][0] - 0.75).abs() < 1e-12 && (rows[0][1] - 0.013 / 4.0).abs() < 1e-12, "{curve}");
+    // From the cheapest plan of all (mean 0.65, see above), whatever the target; rising and convex.
+    assert!((rows[0][0] - 0.65).abs() < 1e-12 && (rows[0][1] - 0.001).abs() < 1e-12, "{curve}");
     assert!(rows.windows(2).all(|w| w[0].iter().zip(&w[1]).all(|(a, b)| a < b)), "{curve}");
     work.refused(&[&plan[..], &["--points", "1"]].concat(), &["1 points"]);
 }

@@ -148,7 +148,7 @@ export interface PlanOptions {
    */
   work?: number;
   /**
-   * Called between the parts of a plan and every thousand steps of its proof. Returning false ends it:
+   * Called between the parts of a plan and about every thousand steps of its proof beyond the first 2,000. Returning false ends it:
    * during the proof with the best plan so far (`stopped`), before with an error of code `cancelled`.
    */
   onProgress?: (progress: PlanProgress) => boolean | void;
@@ -168,7 +168,9 @@ export interface Plan {
   stopped: boolean;
   /** USD per 0.01 of mean quality, per slot of each model, per 0.01 of each group's mean quality. */
   duals: { quality: number; workloads: number[]; groups: number[] };
-  /** When infeasible: why, and the largest feasible value. */
+  /** When infeasible: a stable code, why, the largest feasible value, and whether that is proven. */
+  code?: string;
+  proven?: boolean;
   reason?: string;
   largest_feasible?: number;
 }

@@ -19,7 +19,7 @@ use super::rows::{Coupled, Goal, Kind, Row, Share};
 use super::simplex::{Outcome, Simplex, Vertex};
 use super::sweep::{Prices, View};
 use super::transport::Transport;
-use super::{Duals, Effort, FEASIBILITY, Infeasible, OPTIMALITY, Plan, Problem, Stage, Status, any};
+use super::{Duals, Effort, FEASIBILITY, Groups, Infeasible, OPTIMALITY, Plan, Problem, Stage, Status, any};
 use crate::error::Result;
 
 /// Up to so many queries the core is the whole problem, and its optimum is to be proven.
@@ -36,7 +36,7 @@ const ROUNDS: usize = 12;
 /// Dual simplex steps per row, and one per query of the core. A guard: ten per row are usual.
 const STEPS: u64 = 60;
 /// Margins on the rows, in the quality of one query (or its mean cost), tried where rounding breaks one.
-const MARGINS: [f64; 5] = [0.05, 0.15, 0.3, 0.6, 1.0];
+const MARGINS: [f64; 6] = [1e-8, 0.05, 0.15, 0.3, 0.6, 1.0];
 /// Steps of a short proof, some 10 ms.
 const SHORT: u64 = 2_000;
 /// Steps of the search for a first plan where the vertex gives none.
@@ -76,9 +76,14 @@ pub(super) fn solve(problem: &Problem, workspace: &mut Workspace, effort: &mut E
         let duals = Duals { quality: 0.0, workloads, groups };
         return Ok(Plan { duals, ..empty(Status::Optimal) });
     }
+    // A pair that costs more than all there is helps nobody, and its size hides the others.
+    let affordable = problem.budget_usd.and_then(|budget| affordable(problem, budget));
+    let means = Problem { cost: affordable.as_deref().unwrap_or(problem.cost), ..*problem };
     let (Some(budget), Some(target)) = (problem.budget_usd, problem.quality_target) else {
-        let goal = if problem.budget_usd.is_some() { Goal::Quality } else { Goal::Cost };
-        return optimise(problem, goal, workspace, effort);
+        return match problem.budget_usd {
+            Some(_) => optimise(&means, Goal::Quality, workspace, effort),
+            None => optimise(problem, Goal::Cost, workspace, effort),
+        };
     };
     // Least cost first; the budget then either holds or not.
     let within = |cost: f64| cost <= budget * (1.0 + FEASIBILITY);
@@ -87,7 +92,7 @@ pub(super) fn solve(problem: &Problem, workspace: &mut Workspace, effort: &mut E
         return Ok(plan);
     }
     // The most quality within the budget says what is reachable, and may itself be a plan.
-    let rich = optimise(&Problem { quality_target: None, ..*problem }, Goal::Quality, workspace, effort)?;
+    let rich = optimise(&Problem { quality_target: None, ..means }, Goal::Quality, workspace, effort)?;
     if rich.status == Status::Infeasible {
         return Ok(rich);
     }
@@ -106,6 +111,22 @@ pub(super) fn solve(problem: &Problem, workspace: &mut Workspace, effort: &mut E
         largest: rich.quality,
         proven: !within(plan.bound) || rich.bound < target - FEASIBILITY,
     }))
+}
+
+/// The costs with all pairs forbidden that exceed the budget alone, but for each query's cheapest; `None`
+/// where there are no such pairs.
+fn affordable(problem: &Problem, budget: f64) -> Option<Vec<f64>> {
+    let n = problem.queries;
+    let too_dear = |c: f64| c > budget * (1.0 + FEASIBILITY) && c < f64::INFINITY;
+    if !any(problem.cost, too_dear) {
+        return None;
+    }
+    let mut cheapest = vec![f64::INFINITY; n];
+    for row in problem.cost.chunks_exact(n) {
+        cheapest.iter_mut().zip(row).for_each(|(least, &c)| *least = least.min(c));
+    }
+    let keep = |(at, &c): (usize, &f64)| if too_dear(c) && c > cheapest[at % n] { f64::INFINITY } else { c };
+    Some(problem.cost.iter().enumerate().map(keep).collect())
 }
 
 /// Why not every query can be placed at all, whatever it costs.
@@ -177,17 +198,19 @@ fn optimise(problem: &Problem, goal: Goal, workspace: &mut Workspace, effort: &m
         if coupled.rows.is_empty() {
             return Ok(flow(&coupled));
         }
-        return Ok(nothing(Infeasible {
+        let why = Infeasible {
             code: "floors_unreachable",
-            reason: "the floors can be met on average of several plans, but no single plan was found".into(),
+            reason: "all can be met on average of several plans, but no single plan was found".into(),
             largest: 1.0,
             proven: found.proven,
-        }));
+        };
+        return Ok(Plan { stopped: found.stopped, ..nothing(why) });
     };
     for (&i, &j) in core.id.iter().zip(&best.x) {
         choice[i as usize] = j;
     }
-    let value = (best.a + core.fixed) / scale;
+    let (cost, quality) = problem.totals(&choice);
+    let value = if goal == Goal::Quality { -quality } else { cost };
     let proven = value - 0.1 * OPTIMALITY * value.abs();
     let mut bound = if found.proven { bound.max(proven) } else { bound };
     if goal == Goal::Cost {
@@ -256,9 +279,10 @@ fn whole(
     }
     // Most proofs are short. A longer one is worth a better plan first: it leaves fewer pairs open.
     let mut short = effort.part(SHORT);
+    let given = short.left();
     simplex.load(&vertex);
     let mut found = branch(core, simplex, dual.bound, best, step, &mut short);
-    effort.spend(SHORT - short.left());
+    effort.spend(given - short.left());
     if found.proven || effort.left() == 0 {
         return found;
     }
@@ -291,8 +315,8 @@ fn with_margin(core: &mut Core, dual: &Dual, vertex: &Vertex, simplex: &mut Simp
     best
 }
 
-/// The cheapest whole plan with quality worth `lambda` each, limits alone in force: its summed quality
-/// and cost. `None` where there is no plan.
+/// The best whole plan for a goal, of a problem with limits alone: its summed quality and cost. `None`
+/// where there is no plan.
 pub(super) fn at_price(
     problem: &Problem,
     goal: Goal,
@@ -374,9 +398,14 @@ fn sweep(coupled: &Coupled, view: &View, prices: &[f64], workspace: &mut Workspa
     let sweep = &mut workspace.newton.sweep;
     sweep.run(view, &Prices { kappa, rho: &workspace.rho, mu }, &coupled.rows);
     let mut value: Sum = [sweep.value].into_iter().collect();
-    coupled.rows.iter().zip(y).for_each(|(row, y)| value.add(y * row.need));
-    coupled.limits.iter().zip(mu).for_each(|(&limit, mu)| value.add(-mu * limit as f64));
-    value.value()
+    let mut terms = sweep.value.abs();
+    let rows = coupled.rows.iter().zip(y).map(|(row, y)| y * row.need);
+    for term in rows.chain(coupled.limits.iter().zip(mu).map(|(&limit, mu)| -mu * limit as f64)) {
+        value.add(term);
+        terms += term.abs();
+    }
+    // Each value carries the rounding of its own terms.
+    value.value() - 4.0 * f64::EPSILON * terms
 }
 
 /// What keeps a problem from having a solution, and how much is reachable.
@@ -405,9 +434,14 @@ fn unreachable(coupled: &Coupled, workspace: &mut Workspace, effort: &mut Effort
     let (mut low, mut high) = (0.0, 1.0);
     for _ in 0..FRACTION_BITS {
         let fraction = 0.5 * (low + high);
-        let mut part = Coupled::new(problem, coupled.goal);
-        part.rows.iter_mut().filter(|row| row.kind != Kind::Budget).for_each(|row| row.need *= fraction);
-        let meets = relax(&part, &View::of(problem), workspace, effort)?.is_some();
+        let floors: Option<Vec<f64>> =
+            problem.groups.map(|groups| groups.floors.iter().map(|floor| floor * fraction).collect());
+        let groups =
+            problem.groups.zip(floors.as_deref()).map(|(groups, floors)| Groups { floors, ..groups });
+        let part =
+            Problem { quality_target: problem.quality_target.map(|t| t * fraction), groups, ..*problem };
+        let rows = Coupled::new(&part, coupled.goal);
+        let meets = relax(&rows, &View::of(&part), workspace, effort)?.is_some();
         if meets { low = fraction } else { high = fraction }
     }
     Ok(Infeasible {
@@ -440,8 +474,9 @@ fn alone(problem: &Problem, row: Row, most: f64) -> Infeasible {
             )
         }
         Kind::Group(g) => {
-            let reason = format!("group {g} reaches {:.6} of its floor at most", most / row.need);
-            ("floors_unreachable", reason, most / row.need)
+            let floor = problem.groups.map_or(1.0, |groups| groups.floors[g as usize]) * row.size as f64;
+            let reason = format!("group {g} reaches {:.6} of its floor at most", most / floor);
+            ("floors_unreachable", reason, most / floor)
         }
     };
     Infeasible { code, reason, largest, proven: true }
@@ -504,14 +539,14 @@ fn shadow_prices(coupled: &Coupled, prices: &[f64]) -> Duals {
         true => 0.0,
     };
     let groups = problem.groups.map_or(&[][..], |groups| groups.floors);
-    let size =
-        |g: usize| problem.groups.map_or(0, |of| of.of_query.iter().filter(|&&x| x as usize == g).count());
+    let mut sizes = vec![0usize; groups.len()];
+    problem.groups.into_iter().flat_map(|of| of.of_query).for_each(|&g| sizes[g as usize] += 1);
     let of_quality = if mirrored { usd } else { price_of(Kind::Quality) };
     Duals {
         quality: 0.01 * problem.queries as f64 * of_quality,
         workloads: prices[coupled.rows.len()..].iter().map(|price| price * usd).collect(),
         groups: (0..groups.len())
-            .map(|g| 0.01 * size(g) as f64 * price_of(Kind::Group(g as u32)) * usd)
+            .map(|g| 0.01 * sizes[g] as f64 * price_of(Kind::Group(g as u32)) * usd)
             .collect(),
     }
 }

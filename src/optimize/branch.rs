@@ -11,6 +11,8 @@ use super::polish::{Dual, NEAR, polish};
 use super::simplex::{Outcome, Simplex, Vertex};
 use super::{Effort, OPTIMALITY};
 
+/// Levels of the tree; a deeper one would exhaust the stack of a wasm module.
+const MAX_DEPTH: usize = 400;
 /// A whole plan is sought at every so many levels of the tree; leaves are whole anyway.
 const WHOLE: usize = 4;
 
@@ -88,6 +90,10 @@ impl Search<'_> {
     }
 
     fn node(&mut self, core: &mut Core, simplex: &mut Simplex, depth: usize, effort: &mut Effort) {
+        if depth > MAX_DEPTH {
+            self.complete = false;
+            return;
+        }
         let before = simplex.steps;
         let outcome = simplex.run(core, effort.left());
         effort.spend(1 + simplex.steps - before);
@@ -105,8 +111,14 @@ impl Search<'_> {
             return;
         }
         let Some((query, model)) = simplex.split(core) else {
-            self.offer(core, simplex.key.clone());
-            self.complete &= outcome == Outcome::Optimal;
+            // Whole but for rounding, which must not make a plan of what is none, nor hide a better one.
+            let plan = Column::new(core, simplex.key.clone());
+            let open = simplex.key.iter().enumerate().all(|(q, &j)| core.is_open(q, j as usize));
+            let exact = plan.a <= bound + (self.matters)(plan.a) && plan.feasible(core);
+            self.complete &= outcome == Outcome::Optimal && open && exact;
+            if open {
+                self.offer(core, plan.x);
+            }
             return;
         };
         if self.saved.len() <= depth {

@@ -11,9 +11,9 @@ use super::sweep::View;
 use super::values::terms;
 
 /// Values of pairs are told apart by up to so much (a value is near 1): where prices or qualities are
-/// equal, all pairs tie, and a vertex of more ties than rows makes a simplex method stand still. A bound
-/// is off by this much a query during the search, and computed without it in the end.
-const PERTURBATION: f64 = 1e-13;
+/// equal, all pairs tie, and a vertex of more ties than rows makes a simplex method stand still. Bounds are
+/// proven without it, or lowered by it.
+pub(super) const PERTURBATION: f64 = 1e-13;
 
 /// No row: the model's slots cannot run out.
 pub(super) const NO_ROW: u32 = u32::MAX;
@@ -86,8 +86,7 @@ impl Core {
         }
         let mut row_of = vec![NO_ROW; m];
         let mut d = coupled.rows.len();
-        for (j, row) in row_of.iter_mut().enumerate().filter(|(j, _)| coupled.limited(*j)) {
-            debug_assert!(j < m);
+        for (_, row) in row_of.iter_mut().enumerate().filter(|(j, _)| coupled.limited(*j)) {
             *row = d as u32;
             d += 1;
         }
@@ -152,7 +151,7 @@ impl Core {
                 if reduced == 0.0 {
                     first = j;
                 }
-                if kept[q] || reduced < gap || reduced == 0.0 {
+                if kept[q] || reduced < gap + PERTURBATION || reduced == 0.0 {
                     open[j * self.n + q] = true;
                     count += 1;
                 }

@@ -55,6 +55,8 @@ pub(super) fn curve(
     workspace: &mut Workspace,
     effort: &mut Effort,
 ) -> Result<Vec<PricePoint>> {
+    // Limits and forbidden pairs alone: then every optimum is a flow, and whole.
+    let problem = &Problem { quality_target: None, budget_usd: None, groups: None, ..*problem };
     if points < 2 {
         let what = format!("{points} points of a curve are asked for, 2 is the least");
         return Err(Error::Problem { what });

@@ -51,8 +51,8 @@
 //! Costs stay f64, and are scaled by a power of two at most, which is exact. Prices carry the rounding of a
 //! basis of M rows; what they prove is computed from them afresh, over all queries. A mean quality may fall short
 //! of its target by 1e-12 and a total cost exceed the budget by 1e-12 of it (rounding of the sums;
-//! both sums are compensated). Ties are broken by index and no sum is reordered, so runs
-//! repeat, on every host.
+//! both sums are compensated). Ties are broken by index, in a
+//! core by a perturbation of 1e-13, and no sum is reordered, so runs repeat, on every host.
 //! Matrices are model-major: pair (i, j) stands at `j·N + i`.
 //!
 //! # Sources
@@ -89,6 +89,8 @@ use price::Sum;
 
 /// The largest cost of one pair: sums of any number of them stay finite.
 const MAX_COST_USD: f64 = 1e12;
+/// The most groups with floors: each is a row of a dense basis.
+const MAX_GROUPS: usize = 1000;
 /// Mean quality may miss its target, and cost its budget (relatively), by this much.
 const FEASIBILITY: f64 = 1e-12;
 /// A plan is called optimal when its cost is within this fraction of a proven bound.
@@ -114,7 +116,7 @@ pub struct Problem<'a> {
     pub budget_usd: Option<f64>,
     /// L: the most queries per model, one entry per model; `u64::MAX` is unlimited. Default: none.
     pub limits: Option<&'a [u64]>,
-    /// Floors on the mean quality of groups of queries. Default: none.
+    /// Floors on the mean quality of groups of queries, 1,000 at most. Default: none.
     pub groups: Option<Groups<'a>>,
 }
 
@@ -235,6 +237,10 @@ impl<'a> Problem<'a> {
             same_length("limits", limits.len(), m)?;
         }
         if let Some(groups) = self.groups {
+            if groups.floors.len() > MAX_GROUPS {
+                let what = format!("{} groups have floors, {MAX_GROUPS} is the most", groups.floors.len());
+                return Err(Error::Problem { what });
+            }
             same_length("groups", groups.of_query.len(), n)?;
             for (g, &floor) in groups.floors.iter().enumerate() {
                 unit(&format!("floor of group {g}"), floor)?;
@@ -328,7 +334,7 @@ pub struct Options<'a> {
     /// up to 512 queries. With 0 the plan is the best that comes without a search, a fraction of a
     /// percent from the bound; prices and bound are the same. Default: 2,000,000.
     pub work: u64,
-    /// Called between the parts of a solve and every thousand steps of a proof. `Break` ends it: with
+    /// Called between the parts of a solve and about every thousand steps of a proof beyond the first 2,000. `Break` ends it: with
     /// the best plan so far during the proof ([`Plan::stopped`]), with [`Error::Cancelled`] before.
     /// Default: nobody.
     pub watch: Option<Watch<'a>>,

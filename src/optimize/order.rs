@@ -11,7 +11,7 @@ fn order(a: &Keyed, b: &Keyed) -> Ordering {
 }
 
 /// Sorts by key.
-pub(super) fn sort(keys: &mut [Keyed]) {
+fn sort(keys: &mut [Keyed]) {
     keys.sort_unstable_by(order);
 }
 
@@ -21,7 +21,7 @@ pub(super) fn at_rank(keys: &mut [Keyed], rank: usize) -> f64 {
 }
 
 /// Keeps the `most` least keys, sorted.
-pub(super) fn keep_least(keys: &mut Vec<Keyed>, most: usize) {
+fn keep_least(keys: &mut Vec<Keyed>, most: usize) {
     if keys.len() > most {
         at_rank(keys, most);
         keys.truncate(most);

@@ -10,10 +10,11 @@
 //! where `a` is the objective (cost, or minus quality under a budget alone), κ gathers what stands
 //! before the cost and `ρ_g` what stands before the quality of the queries of group g.
 
+use super::order::{Keyed, at_rank};
 use super::sweep::View;
 use super::{FEASIBILITY, Problem};
 
-/// Costs looked at for their mean.
+/// Costs looked at for their median.
 const SCALE_SAMPLE: usize = 997;
 
 /// What a coupling row adds up.
@@ -77,7 +78,7 @@ pub(super) struct Coupled<'a> {
     pub rows: Vec<Row>,
     /// `L_j`, cut to N.
     pub limits: Vec<u64>,
-    /// A power of two that brings costs to a mean near 1.
+    /// A power of two that brings costs near 1.
     pub scale: f64,
     /// D where every quality is a whole number of 1/D, so that sums of them are too.
     grid: Option<f64>,
@@ -154,12 +155,15 @@ impl<'a> Coupled<'a> {
     }
 }
 
-/// The power of two nearest to one over the mean of some costs.
+/// The power of two nearest to one over the median of some costs: one huge cost must not hide the rest.
 fn scale(costs: &[f64]) -> f64 {
-    let some = costs.iter().step_by(costs.len().div_ceil(SCALE_SAMPLE).max(1)).filter(|c| c.is_finite());
-    let (sum, count) = some.fold((0.0, 0.0), |(sum, count), c| (sum + c, count + 1.0));
-    let mean = sum / f64::max(count, 1.0);
-    if mean > 0.0 { (-mean.log2().round()).clamp(-900.0, 900.0).exp2() } else { 1.0 }
+    let some = costs.iter().step_by(costs.len().div_ceil(SCALE_SAMPLE).max(1));
+    let mut some: Vec<Keyed> = some.filter(|c| **c > 0.0 && c.is_finite()).map(|&c| (c, 0)).collect();
+    if some.is_empty() {
+        return 1.0;
+    }
+    let half = some.len() / 2;
+    (-at_rank(&mut some, half).log2().round()).clamp(-900.0, 900.0).exp2()
 }
 
 /// The coarsest 1/D of a few usual ones on which all values lie: retrieval from 16 neighbours gives
@@ -214,7 +218,7 @@ mod tests {
 
     #[test]
     fn costs_are_scaled_by_a_power_of_two() {
-        assert_eq!(scale(&[0.001, f64::INFINITY, 0.003]), 512.0);
+        assert_eq!(scale(&[0.001, f64::INFINITY, 0.003, 1e9, 0.0]), 256.0);
         assert_eq!(scale(&[0.0, f64::INFINITY]), 1.0);
     }
 }

@@ -17,7 +17,7 @@
 use std::cmp::Ordering;
 use std::collections::BinaryHeap;
 
-use super::core::{Core, NO_ROW};
+use super::core::{Core, NO_ROW, PERTURBATION};
 use super::price::Sum;
 use super::values::{Pairs, Terms, add_column, closest, terms};
 
@@ -32,7 +32,7 @@ const CONFIRM: u32 = 16;
 
 /// A basic column.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Basic {
+enum Basic {
     /// The slack of a row, whose price is 0.
     Slack(u32),
     /// The price of a row is held where it started.
@@ -79,7 +79,7 @@ pub(super) struct Simplex {
     pub pi: Vec<f64>,
     /// Key model per query.
     pub key: Vec<u32>,
-    pub basis: Vec<Basic>,
+    basis: Vec<Basic>,
     /// The query of each basic tie; `u32::MAX` for the others.
     query: Vec<u32>,
     /// Inverse of the basis, row-major.
@@ -87,7 +87,7 @@ pub(super) struct Simplex {
     /// What the keys leave of the right-hand sides.
     rest: Vec<f64>,
     /// Values of the basic columns.
-    pub theta: Vec<f64>,
+    theta: Vec<f64>,
     // Workspace.
     key_before: Vec<u32>,
     rho: Vec<f64>,
@@ -299,7 +299,8 @@ impl Simplex {
             value.add(-self.pi[row as usize] * core.limits[j]);
         }
         self.rho = rho;
-        value.value()
+        // The perturbation may have raised it by so much.
+        value.value() - core.n as f64 * PERTURBATION
     }
 
     /// The query of each basic tie; `u32::MAX` for other basic columns.
@@ -353,11 +354,7 @@ impl Simplex {
             return;
         }
         self.values();
-        let open = |r: &usize| match self.basis[*r] {
-            Basic::Tie { model, .. } => core.is_open(q, model as usize),
-            _ => false,
-        };
-        let tie = self.ties(query).filter(open).max_by(|&a, &b| self.theta[a].total_cmp(&self.theta[b]));
+        let tie = self.open_ties(core, query).max_by(|&a, &b| self.theta[a].total_cmp(&self.theta[b]));
         if let Some(r) = tie {
             self.rekey(core, r);
             return;
@@ -401,7 +398,8 @@ impl Simplex {
         for (q, &key) in self.key.iter().enumerate() {
             let least = at.of(core, q, key as usize);
             for j in (0..core.m).filter(|&j| core.is_open(q, j)) {
-                if at.of(core, q, j) - least >= gap {
+                let basic = Basic::Tie { query: q as u32, model: j as u32 };
+                if at.of(core, q, j) - least >= gap + PERTURBATION && !self.basis.contains(&basic) {
                     closing.push(((j * core.n + q) as u32, core.offset[j * core.n + q]));
                 }
             }
@@ -459,6 +457,15 @@ impl Simplex {
         self.query.iter().enumerate().filter(move |(_, q)| **q == query).map(|(r, _)| r)
     }
 
+    /// Positions of the ties of a query that no branch has closed.
+    fn open_ties<'a>(&'a self, core: &'a Core, query: u32) -> impl Iterator<Item = usize> + 'a {
+        let open = move |r: &usize| match self.basis[*r] {
+            Basic::Tie { model, .. } => core.is_open(query as usize, model as usize),
+            Basic::Slack(_) | Basic::Pin(_) => false,
+        };
+        self.ties(query).filter(open)
+    }
+
     /// The basic column furthest out of range, relative to its edge, and whether its own reduced cost
     /// rises (+1) or falls (−1). A key out of range is first made a tie.
     fn leaving(&mut self, core: &Core) -> Option<(usize, f64)> {
@@ -487,7 +494,8 @@ impl Simplex {
             }
             // Once per query: its key.
             let over = self.ties(query).map(|t| self.theta[t]).sum::<f64>() - 1.0;
-            if over > RANGE {
+            // A key that no open tie can replace stays.
+            if over > RANGE && self.open_ties(core, query).next().is_some() {
                 self.column.clear();
                 self.column.resize(d, 0.0);
                 for t in (0..d).filter(|&t| self.query[t] == query) {
@@ -505,8 +513,9 @@ impl Simplex {
         }
         if is_key {
             let Basic::Tie { query, .. } = self.basis[r] else { return None };
-            let largest = self.ties(query).max_by(|&a, &b| self.theta[a].total_cmp(&self.theta[b]));
-            let r = largest.unwrap_or(r);
+            let largest =
+                self.open_ties(core, query).max_by(|&a, &b| self.theta[a].total_cmp(&self.theta[b]));
+            let r = largest?;
             self.rekey(core, r);
             return Some((r, 1.0));
         }
@@ -656,7 +665,7 @@ impl Simplex {
             let (key, group) = (key as usize, group as usize);
             let (cost, quality) = (core.cost[key * n + q], core.quality[key * n + q]);
             let (mu, turn_mu) = self.slots[key];
-            *now = at.kappa * cost - at.rho[group] * quality + mu;
+            *now = at.kappa * cost - at.rho[group] * quality + mu + core.offset[key * n + q];
             *rate = turn.kappa * cost - turn.rho[group] * quality + turn_mu;
         }
         for (to, rho) in [(&mut self.rho_of, at.rho), (&mut self.turn_of, turn.rho)] {
@@ -745,8 +754,10 @@ impl Simplex {
             }
             (0..d).for_each(|row| matrix[row * d + c] = column[row]);
         }
-        self.age = 0;
-        invert(&mut matrix, &mut self.inverse, d)
+        let regular = invert(&mut matrix, &mut self.inverse, d);
+        // What is left of a singular basis is trusted by nobody: whoever runs next comes here first.
+        self.age = if regular { 0 } else { REFRESH };
+        regular
     }
 }
 

@@ -140,16 +140,21 @@ pub fn run(args: &Args) -> Result<()> {
         ControlFlow::Continue(())
     };
     let plan = solver.solve(&problem, Options { work: args.work, watch: Some(&mut tell) })?;
-    if let Some(path) = &args.curve {
-        bar.set_message("drawing the curve");
-        let points = solver.curve(&problem, args.points, Options::default())?;
-        write_curve(path, &points)?;
-    }
     let pairs = queries
         .iter()
         .zip(&plan.assignment)
         .map(|(query, &model)| (query.as_str(), models[model as usize].as_str()));
     write_assignment(&args.out, pairs)?;
+    // Where the queries cannot even be placed there is no curve.
+    let placed = plan
+        .infeasible
+        .as_ref()
+        .is_none_or(|why| !matches!(why.code, "no_candidate" | "workload_total" | "workload_hall"));
+    if let Some(path) = args.curve.as_ref().filter(|_| placed) {
+        bar.set_message("drawing the curve");
+        let points = solver.curve(&problem, args.points, Options::default())?;
+        write_curve(path, &points)?;
+    }
     bar.finish_and_clear();
     let report = report(args, &plan, models, queries.len(), limits.as_deref(), floors.as_ref());
     if args.json { show::json(&report) } else { summary(&report) }
@@ -244,7 +249,8 @@ fn report(
 
 fn summary(report: &Report) -> Result<()> {
     if let Some(why) = &report.infeasible {
-        show::line(&format!("infeasible: {}", why.reason))?;
+        let verdict = if why.proven { "infeasible" } else { "no plan found (not proven infeasible)" };
+        show::line(&format!("{verdict}: {}", why.reason))?;
         return show::line(&format!("largest feasible value: {}", why.largest_feasible));
     }
     let (cost, quality) = (report.cost_usd.unwrap_or_default(), report.quality.unwrap_or_default());
