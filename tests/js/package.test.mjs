@@ -153,7 +153,7 @@ test("a plan is watched, limited and ended", () => {
   const mine = new Error("mine");
   assert.throws(() => router.plan(problem, { onProgress: () => { throw mine; } }), (error) => error === mine);
   refuses("bad_request", () => router.plan(problem, { onProgress: 7 }), /onProgress/);
-  refuses("bad_request", () => router.plan(problem, { work: "all" }), /work/);
+  refuses("bad_request", () => router.plan(problem, { work: "all" }), /`work`/);
   refuses("bad_request", () => router.plan({ ...problem, floors: undefined }), /floors/);
 });
 
