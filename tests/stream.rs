@@ -3,25 +3,10 @@
 
 use pennyroute::optimize::stream::{Horizon, Prices, State, Stream, Terms};
 use pennyroute::optimize::{Problem, Status, solve};
+use random::Random;
 use serde_json::json;
 
-/// A small linear congruential generator: the same cases everywhere.
-struct Random(u64);
-
-impl Random {
-    fn unit(&mut self) -> f64 {
-        self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-        (self.0 >> 11) as f64 / (1u64 << 53) as f64
-    }
-
-    fn below(&mut self, n: usize) -> usize {
-        (self.unit() * n as f64) as usize
-    }
-
-    fn one_in(&mut self, n: usize) -> bool {
-        self.below(n) == 0
-    }
-}
+mod random;
 
 type Row = (Vec<f64>, Vec<f64>);
 

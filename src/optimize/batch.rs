@@ -373,7 +373,7 @@ fn relax(
         if core.n == view.n {
             break;
         }
-        let kappa = coupled.weights(1.0, &prices[..k], &mut workspace.rho);
+        let kappa = coupled.weights(&prices[..k], &mut workspace.rho);
         let at = Prices { kappa, rho: &workspace.rho, mu: &prices[k..] };
         let mut open = vec![false; view.n];
         core.id.iter().for_each(|&i| open[i as usize] = true);
@@ -394,7 +394,7 @@ fn relax(
 /// One pass at the given prices; the bound they prove.
 fn sweep(coupled: &Coupled, view: &View, prices: &[f64], workspace: &mut Workspace) -> f64 {
     let (y, mu) = prices.split_at(coupled.rows.len());
-    let kappa = coupled.weights(1.0, y, &mut workspace.rho);
+    let kappa = coupled.weights(y, &mut workspace.rho);
     let sweep = &mut workspace.newton.sweep;
     sweep.run(view, &Prices { kappa, rho: &workspace.rho, mu }, &coupled.rows);
     let mut value: Sum = [sweep.value].into_iter().collect();

@@ -5,7 +5,8 @@
 //! and the models are over their limits, its curvature the density of near-ties. Of the queries whose
 //! two best models are within h of each other, half as many change model per h of price; each adds
 //! `u·uᵀ/2h`, where u is the difference of its two columns. Every level of the cascade starts at the
-//! prices of a sample an eighth its size and needs two to five steps of two passes' worth each.
+//! prices of a sample of an eighth of its size or less, the lowest solved exactly, and takes two to ten
+//! steps of a pass each.
 //!
 //! The result is any prices ≥ 0, near the optimum; `simplex` makes them exact.
 
@@ -17,7 +18,7 @@ use super::sweep::{Prices, Sweep, View};
 use super::{Effort, Stage};
 use crate::error::Result;
 
-/// Each level of the cascade has so many times the queries of the one below.
+/// Each level of the cascade has so many times the queries of the one below; the whole up to 32 times.
 const FACTOR: usize = 8;
 /// Queries taken together into a sample: a cache line of costs.
 const RUN: usize = 8;
@@ -160,7 +161,7 @@ impl Newton {
     /// D, its slope, and the gaps.
     fn evaluate(&mut self, coupled: &Coupled, view: &View, share: &Share, pi: &[f64]) -> f64 {
         let (y, mu) = pi.split_at(share.need.len());
-        let kappa = coupled.weights(1.0, y, &mut self.rho);
+        let kappa = coupled.weights(y, &mut self.rho);
         self.sweep.run(view, &Prices { kappa, rho: &self.rho, mu }, &coupled.rows);
         let mut value = self.sweep.value;
         self.slope.clear();

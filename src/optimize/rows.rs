@@ -138,21 +138,31 @@ impl<'a> Coupled<'a> {
         self.problem.groups.map_or(0, |groups| groups.of_query[i])
     }
 
-    /// κ and ρ (per group, into `rho`) for an objective that counts `sigma` times.
-    pub fn weights(&self, sigma: f64, y: &[f64], rho: &mut Vec<f64>) -> f64 {
-        let (cost, quality) = self.goal.weights();
-        let mut kappa = sigma * cost;
-        rho.clear();
-        rho.resize(self.groups(), sigma * quality);
-        for (row, y) in self.rows.iter().zip(y) {
-            match row.kind {
-                Kind::Quality => rho.iter_mut().for_each(|rho| *rho += y),
-                Kind::Budget => kappa += y,
-                Kind::Group(g) => rho[g as usize] += y,
-            }
-        }
-        kappa
+    /// κ, with ρ per group into `rho`, at the prices of the rows.
+    pub fn weights(&self, y: &[f64], rho: &mut Vec<f64>) -> f64 {
+        weights(&self.rows, self.goal.weights(), y, self.groups(), rho)
     }
+}
+
+/// κ, with ρ per group into `rho`, for what stands before cost and minus quality in the objective.
+pub(super) fn weights(
+    rows: &[Row],
+    (cost, quality): (f64, f64),
+    y: &[f64],
+    groups: usize,
+    rho: &mut Vec<f64>,
+) -> f64 {
+    let mut kappa = cost;
+    rho.clear();
+    rho.resize(groups, quality);
+    for (row, y) in rows.iter().zip(y) {
+        match row.kind {
+            Kind::Quality => rho.iter_mut().for_each(|rho| *rho += y),
+            Kind::Budget => kappa += y,
+            Kind::Group(g) => rho[g as usize] += y,
+        }
+    }
+    kappa
 }
 
 /// The power of two nearest to one over the median of some costs: one huge cost must not hide the rest.

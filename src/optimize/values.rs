@@ -2,7 +2,7 @@
 
 use super::core::{Core, NO_ROW};
 use super::lanes::vectorised;
-use super::rows::Kind;
+use super::rows::weights;
 
 /// What stands before cost, quality and slots along a direction or at prices.
 pub(super) struct Terms<'a> {
@@ -26,16 +26,8 @@ impl Terms<'_> {
 
 /// κ, with ρ per group into `rho`, of row prices; `sigma` counts the objective.
 pub(super) fn terms<'a>(core: &Core, sigma: f64, pi: &'a [f64], rho: &'a mut Vec<f64>) -> Terms<'a> {
-    let mut kappa = sigma * core.goal.0;
-    rho.clear();
-    rho.resize(core.groups, sigma * core.goal.1);
-    for (row, y) in core.rows.iter().zip(pi) {
-        match row.kind {
-            Kind::Quality => rho.iter_mut().for_each(|rho| *rho += y),
-            Kind::Budget => kappa += y,
-            Kind::Group(g) => rho[g as usize] += y,
-        }
-    }
+    let goal = (sigma * core.goal.0, sigma * core.goal.1);
+    let kappa = weights(&core.rows, goal, pi, core.groups, rho);
     Terms { kappa, rho, mu: pi }
 }
 
