@@ -157,6 +157,26 @@ test("a plan is watched, limited and ended", () => {
   refuses("bad_request", () => router.plan({ ...problem, floors: undefined }), /floors/);
 });
 
+test("a bound is what the prices prove, on an odd number of queries", () => {
+  const [queries, models] = [1001, 5];
+  let seed = 7;
+  const random = () => (seed = (seed * 16807) % 2147483647) / 2147483647;
+  const pairs = (value) => Float64Array.from({ length: queries * models }, (_, at) => value(Math.floor(at / queries)));
+  const cost_usd = pairs((j) => (0.5 + random()) * 4 ** j * 1e-5), quality = pairs((j) => 0.3 + 0.1 * j + 0.2 * random());
+  const workloads = new Float64Array(models).fill(250), quality_target = 0.65;
+  const { bound_usd, duals, gap, assignment } = router.plan({ queries, models, cost_usd, quality, workloads, quality_target });
+  const lambda = (duals.quality * 100) / queries;
+  let dual = lambda * quality_target * queries - duals.workloads.reduce((sum, mu) => sum + mu * 250, 0);
+  let mean = 0;
+  for (let i = 0; i < queries; i += 1) {
+    const value = (j) => cost_usd[j * queries + i] - lambda * quality[j * queries + i] + duals.workloads[j];
+    dual += Math.min(...Array.from({ length: models }, (_, j) => value(j)));
+    mean += quality[assignment[i] * queries + i] / queries;
+  }
+  assert.ok(lambda > 0 && Math.abs(dual - bound_usd) < 1e-9 * dual, `${dual} ${bound_usd}`);
+  assert.ok(gap < 1e-4 && mean > quality_target - 1e-9, `${gap} ${mean}`);
+});
+
 test("a curve is rising and convex", () => {
   const problem = {
     queries: 3, models: 2,
