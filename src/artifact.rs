@@ -62,8 +62,12 @@ pub struct Parameters {
     pub length_prior: Prior,
     /// How neighbors correct an estimate.
     pub retrieval: RetrievalParameters,
-    /// Weights of the estimate of input tokens.
+    /// Weights of the estimate of input tokens, in tokens of o200k.
     pub input_tokens: TokenWeights,
+    /// Tokens that other tokenizers make of one of o200k, by a part of a model's id in lower case,
+    /// such as `claude`: of the parts that an id has, the longest decides.
+    #[serde(default)]
+    pub token_factors: BTreeMap<String, f64>,
     /// The recorded models by the name they have in the outcomes.
     pub abilities: BTreeMap<String, RecordedModel>,
 }
@@ -113,7 +117,7 @@ pub struct TokenWeights {
     pub word: f64,
     pub letter: f64,
     pub digit: f64,
-    pub punctuation: f64,
+    pub mark: f64,
     pub newline: f64,
     pub cjk: f64,
     pub other: f64,
@@ -287,8 +291,12 @@ impl Parameters {
         ] {
             finite_non_negative(format!("parameters.{name}"), value)?;
         }
-        if r.temperature == 0.0 || r.very_far <= r.far || r.k == 0 || self.max_tokens < 2 {
-            let what = "needs temperature > 0, very_far > far, k > 0 and max_tokens > 1";
+        for (part, &factor) in &self.token_factors {
+            finite_non_negative(format!("parameters.token_factors.{part}"), factor)?;
+        }
+        let zero = r.temperature == 0.0 || self.token_factors.values().any(|&factor| factor == 0.0);
+        if zero || r.very_far <= r.far || r.k == 0 || self.max_tokens < 2 {
+            let what = "needs temperature and token_factors > 0, very_far > far, k > 0 and max_tokens > 1";
             return Err(Error::artifact("parameters", what));
         }
         Ok(())
@@ -311,6 +319,29 @@ impl Reference {
                 format!("`queries[{i}]` has other dimensions than the parameters"),
             )),
             None => Ok(()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn token_factors_may_be_absent_but_not_zero() {
+        let shipped = include_str!("../models/parameters.json");
+        let mut json: serde_json::Value = serde_json::from_str(shipped).unwrap();
+        let mut checked = |factors: Option<serde_json::Value>| {
+            let fields = json.as_object_mut().unwrap();
+            fields.remove("token_factors");
+            fields.extend(factors.map(|factors| ("token_factors".into(), factors)));
+            let parameters: Parameters = serde_json::from_value(json.clone()).unwrap();
+            parameters.validate().map_err(|error| error.to_string())
+        };
+        assert_eq!(checked(None), Ok(()));
+        for (bad, named) in [(0.0, "token_factors > 0"), (-1.5, "parameters.token_factors.claude")] {
+            let error = checked(Some(serde_json::json!({ "claude": bad }))).unwrap_err();
+            assert!(error.contains(named), "{error}");
         }
     }
 }

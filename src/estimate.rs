@@ -53,7 +53,8 @@ pub struct Estimate {
 pub struct Estimates {
     /// One per model, in the order of the catalog.
     pub models: Vec<Estimate>,
-    /// Input tokens of the query, all messages included.
+    /// Input tokens of the query, all messages included, in tokens of o200k unless the caller has
+    /// counted them; costs go by each model's own tokenizer.
     pub input_tokens: f64,
     /// Whether the query resembles what the predictor was trained on.
     pub in_distribution: bool,

@@ -230,6 +230,8 @@ pub struct TextCounts {
     pub digits: u64,
     /// ASCII punctuation and symbols.
     pub punctuation: u64,
+    /// Maximal runs of these.
+    pub marks: u64,
     /// Line breaks.
     pub newlines: u64,
     /// Chinese, Japanese and Korean.
@@ -254,18 +256,19 @@ impl TextCounts {
 
     /// Adds the counts of a further text, which starts a new word.
     pub fn add(&mut self, text: &str) {
-        let mut in_word = false;
+        let (mut in_word, mut in_mark) = (false, false);
         for c in text.chars() {
             self.chars += 1;
-            let letter = c.is_ascii_alphabetic();
+            let (letter, mark) = (c.is_ascii_alphabetic(), c.is_ascii_punctuation());
             if letter {
                 self.letters += 1;
                 self.words += u64::from(!in_word);
                 self.upper += u64::from(c.is_ascii_uppercase());
             } else if c.is_ascii_digit() {
                 self.digits += 1;
-            } else if c.is_ascii_punctuation() {
+            } else if mark {
                 self.punctuation += 1;
+                self.marks += u64::from(!in_mark);
                 self.operators += u64::from("+-*/=<>^%".contains(c));
                 self.latex += u64::from("\\$".contains(c));
                 self.code += u64::from("{}();_`".contains(c));
@@ -277,7 +280,7 @@ impl TextCounts {
                     _ => self.other += 1,
                 }
             }
-            in_word = letter;
+            (in_word, in_mark) = (letter, mark);
         }
     }
 }
@@ -379,7 +382,8 @@ mod tests {
     fn counts_are_over_scalar_values() {
         let c = TextCounts::of("Ab1 {\n}+é漢🙂");
         assert_eq!((c.chars, c.words, c.letters, c.upper, c.digits), (11, 1, 2, 1, 1));
-        assert_eq!((c.punctuation, c.code, c.operators, c.newlines, c.cjk, c.other), (3, 2, 1, 1, 1, 2));
+        assert_eq!((c.punctuation, c.marks, c.code, c.operators), (3, 2, 2, 1));
+        assert_eq!((c.newlines, c.cjk, c.other), (1, 1, 2));
     }
 
     #[test]

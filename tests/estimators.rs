@@ -69,3 +69,39 @@ fn the_retrieved_half_knows_the_neighbors_and_nothing_else() {
     let near = qualities(&estimate(&router, Estimator::Retrieved, TEXTS[1]));
     assert!(near[0] < a[0], "{} is not below {}", near[0], a[0]);
 }
+
+#[test]
+fn tokens_are_billed_as_the_models_own_tokenizer_cuts_them() {
+    let mut router = Router::new(artifacts(), None).unwrap();
+    let mut catalog = router.catalog().clone();
+    let mut model = catalog.models.iter().find(|m| m.id == "openai/gpt-4.1-mini").unwrap().clone();
+    model.limit.context = Some(3_500);
+    catalog.models =
+        ["here/plain-1", "there/anthropic.Claude-Opus-9", "there/claude-haiku-4-5", "there/gemma-9"]
+            .map(|id| pennyroute::Model { id: id.into(), ..model.clone() })
+            .to_vec();
+    router.set_catalog(catalog).unwrap();
+    let now = Moment::parse("2026-11-20T12:00:00Z").unwrap();
+    let costs = |request: &RouteRequest| -> Vec<f64> {
+        router.estimate(request, now).unwrap().models.iter().map(|e| e.cost_usd.estimate).collect()
+    };
+
+    // The models differ in nothing else: what one costs more than the plain one is its finer cut.
+    let request = RouteRequest::prompt("word ".repeat(3_000));
+    let plain = router.estimate(&request, now).unwrap().input_tokens;
+    let found = costs(&request);
+    let factors = &router.predictor().parameters().token_factors;
+    for (cost, part) in found[1..].iter().zip(["claude", "claude-haiku-4", "gemma"]) {
+        let more = (factors[part] - 1.0) * plain * 0.4e-6;
+        assert!(more > 0.0 && (cost - found[0] - more).abs() < 1e-12, "{part}: {cost}, plain {}", found[0]);
+    }
+
+    // What the caller has counted is taken as it is.
+    let counted = costs(&RouteRequest { input_tokens: Some(3_000), ..request.clone() });
+    assert!(counted.iter().all(|cost| *cost == counted[0]), "{counted:?}");
+
+    // A text that fits as o200k counts it may be too long for another tokenizer.
+    let decision = router.route(&request, now).unwrap();
+    let excluded: Vec<&str> = decision.excluded.iter().map(|e| e.model.as_str()).collect();
+    assert_eq!(excluded, ["there/anthropic.Claude-Opus-9", "there/claude-haiku-4-5"]);
+}

@@ -17,6 +17,7 @@ struct Case {
     #[serde(flatten)]
     ids: Ids,
     features: Vec<f64>,
+    token_counts: [u64; 7],
     skills: Vec<f64>,
     difficulty: Vec<f64>,
     length: Vec<f64>,
@@ -73,6 +74,9 @@ fn ids_features_and_outputs_agree_with_the_stored_ones() {
             }
         }
         close("features", &shown, features.map(f64::from), &case.features, 1e-5);
+        let c = &counts;
+        let token_counts = [c.words, c.letters, c.digits, c.marks, c.newlines, c.cjk, c.other];
+        assert_eq!(token_counts, case.token_counts, "token counts of {shown:?}");
         let d = predictor.describe(&text, &counts).unwrap();
         close("skills", &shown, d.skills.iter().copied(), &case.skills, 1e-4);
         close("difficulty", &shown, [d.difficulty], &case.difficulty, 1e-4);

@@ -58,6 +58,7 @@ def write(path: Path, onnx: bytes, wordpiece: Tokenizer, parameters: dict, sampl
         shown = {"ids": ids} if len(ids) <= 600 else {"ids_count": len(ids), "ids_head": ids[:40], "ids_tail": ids[-40:]}
         cases.append({
             "text": given, **shown, "features": features.astype(float).tolist(),
+            "token_counts": text.token_counts(content).astype(int).tolist(),
             **{name: np.round(value.astype(float), 6).tolist() for name, value in
                (("skills", skills), ("difficulty", difficulty), ("length", length), ("embedding", embedding))},
             "quality": {name: round(value, 6) for name, value in quality.items()},

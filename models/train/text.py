@@ -16,13 +16,13 @@ from tokenizers.pre_tokenizers import BertPreTokenizer
 
 MAX_TOKENS = 2048
 PAD, UNK = "[PAD]", "[UNK]"
-COUNTS = ("word", "letter", "digit", "punctuation", "newline", "cjk", "other")
+COUNTS = ("word", "letter", "digit", "mark", "newline", "cjk", "other")
 FEATURES = ("chars", "words", "digits", "upper", "punctuation", "cjk", "other", "newlines", "latex", "options",
             "operators", "code", "question")
 
 _CJK = re.compile("[\u2e80-\u9fff\uac00-\ud7af\uf900-\ufaff\U00020000-\U0003ffff]")
 _WORD = re.compile("[A-Za-z]+")
-_PUNCTUATION = re.compile(r"[!-/:-@\[-`{-~]")
+_MARK = re.compile(r"[!-/:-@\[-`{-~]+")
 _OPTION = re.compile(r"[ \t*-]*\(?[A-J][).:] ")
 
 
@@ -30,13 +30,15 @@ def counts(text: str) -> dict[str, int]:
     """The counts that features and the estimate of input tokens are made of."""
     ascii_only = text.encode("ascii", "ignore").decode()
     cjk = len(_CJK.findall(text))
+    marks = _MARK.findall(text)
     return {
         "chars": len(text),
         "letters": sum(map(len, _WORD.findall(text))),
         "upper": len(re.findall("[A-Z]", text)),
         "digits": len(re.findall("[0-9]", text)),
         "newlines": text.count("\n"),
-        "punctuation": len(_PUNCTUATION.findall(text)),
+        "punctuation": sum(map(len, marks)),
+        "marks": len(marks),
         "cjk": cjk,
         "other": len(text) - len(ascii_only) - cjk,
         "words": len(_WORD.findall(text)),
@@ -62,7 +64,7 @@ def features(text: str) -> np.ndarray:
 def token_counts(text: str) -> np.ndarray:
     """What the number of input tokens is a linear function of, in the order of COUNTS."""
     n = counts(text)
-    return np.array([n["words"], n["letters"], n["digits"], n["punctuation"], n["newlines"], n["cjk"], n["other"]], float)
+    return np.array([n["words"], n["letters"], n["digits"], n["marks"], n["newlines"], n["cjk"], n["other"]], float)
 
 
 def tokenizer(vocabulary: list[str]) -> Tokenizer:

@@ -197,7 +197,7 @@ def show(name: str, result: dict[str, dict]) -> None:
 def ablate(folder: Path, data: recorded.Data, targets: model.Targets, cache: Path) -> None:
     """What smaller tables cost on validation: the plain networks, without groups, refit or retrieval."""
     seen, validation = np.flatnonzero(data.queries.split == "train"), data.where("validation")
-    sd, weights = np.full(len(data.models), 0.5), parameters.input_tokens(data, data.where("train"))
+    sd, weights = np.full(len(data.models), 0.5), parameters.INPUT_TOKENS
 
     def judge(name: str, params: dict, x: np.ndarray) -> None:
         logits, log_tokens = (v.mean(0) for v in model.predict(params, x, SETTINGS))
@@ -265,7 +265,7 @@ def main() -> None:
         "ability_prior": parameters.prior(folded.abilities),
         "length_prior": {**parameters.prior(folded.length_abilities), "residual_sd": round(float(np.median(residual_sd)), 4)},
         "retrieval": {**asdict(chosen), "far": round(far, 4), "very_far": round(far + VERY_FAR * (1 - far), 4)},
-        "input_tokens": parameters.input_tokens(data, rows),
+        "input_tokens": parameters.INPUT_TOKENS, "token_factors": parameters.TOKEN_FACTORS,
         "abilities": parameters.abilities(data, folded, sd, residual_sd, rows),
     }
     onnx = export.graph(inputs.table, inputs.scale, folded).SerializeToString()

@@ -102,6 +102,7 @@ export interface ModelEstimate {
 /** Estimates for every model with an ability and a price. */
 export interface Estimates {
   models: ModelEstimate[];
+  /** In tokens of o200k, or as the request counts them; the costs go by each model's own tokenizer. */
   input_tokens: number;
   in_distribution: boolean;
 }

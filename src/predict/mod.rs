@@ -112,7 +112,7 @@ impl Predictor {
         towards(&mut description.difficulty, self.parameters.difficulty_mean);
     }
 
-    /// The estimate of a query's input tokens, all of its messages included.
+    /// The estimate of a query's input tokens, all of its messages included, in tokens of o200k.
     pub fn input_tokens(&self, query: &Query, counts: &TextCounts) -> f64 {
         if let Some(counted) = query.input_tokens {
             return counted as f64;
@@ -122,6 +122,15 @@ impl Predictor {
             + tokens(weights, &query.rest)
             + query.messages as f64 * MESSAGE_TOKENS
             + query.images as f64 * IMAGE_TOKENS
+    }
+
+    /// What the estimate of input tokens has to be multiplied by for the model called `id`, whose
+    /// tokenizer may cut finer than o200k. The name decides, not the provider: a host such as
+    /// Bedrock or Groq sells models of many vendors. 1 where nothing is known of the tokenizer.
+    pub fn token_factor(&self, id: &str) -> f64 {
+        let id = id.to_ascii_lowercase();
+        let known = self.parameters.token_factors.iter().filter(|(part, _)| id.contains(part.as_str()));
+        known.max_by_key(|(part, _)| part.len()).map_or(1.0, |(_, &factor)| factor)
     }
 }
 
@@ -160,7 +169,7 @@ fn tokens(weights: &TokenWeights, counts: &TextCounts) -> f64 {
     let sum = weights.word * counts.words as f64
         + weights.letter * counts.letters as f64
         + weights.digit * counts.digits as f64
-        + weights.punctuation * counts.punctuation as f64
+        + weights.mark * counts.marks as f64
         + weights.newline * counts.newlines as f64
         + weights.cjk * counts.cjk as f64
         + weights.other * counts.other as f64;

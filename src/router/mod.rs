@@ -45,6 +45,8 @@ pub struct Router {
     sample: Sample,
     /// Column of the index per model of the catalog.
     columns: Vec<Option<usize>>,
+    /// Input tokens per token of o200k, per model of the catalog.
+    token_factors: Vec<f64>,
     default_length: Length,
     versions: Versions,
 }
@@ -71,9 +73,11 @@ impl Router {
             index: None,
             catalog: catalog.version.clone(),
         };
+        let token_factors = token_factors(&predictor, &catalog);
         let mut router = Router {
-            sample: Sample::new(&artifacts.reference, &catalog, &default_length),
+            sample: Sample::new(&artifacts.reference, &catalog, &default_length, &token_factors),
             columns: vec![None; catalog.models.len()],
+            token_factors,
             reference: artifacts.reference,
             index: None,
             predictor,
@@ -91,7 +95,8 @@ impl Router {
     pub fn set_catalog(&mut self, catalog: Catalog) -> Result<()> {
         catalog.validate()?;
         fits(&catalog, &self.predictor)?;
-        self.sample = Sample::new(&self.reference, &catalog, &self.default_length);
+        self.token_factors = token_factors(&self.predictor, &catalog);
+        self.sample = Sample::new(&self.reference, &catalog, &self.default_length, &self.token_factors);
         self.versions.catalog.clone_from(&catalog.version);
         self.catalog = catalog;
         self.match_columns();
@@ -153,7 +158,7 @@ impl Router {
         let mut eligible = Vec::new();
         for (m, model) in models.iter().enumerate().filter(|(_, model)| model.unroutable.is_none()) {
             let gate = gates::standing(model, &policy)
-                .and_then(|()| gates::capability(model, &query, view.input_tokens));
+                .and_then(|()| gates::capability(model, &query, self.input_tokens(m, &query, &view)));
             match gate {
                 Ok(()) => eligible.push(m),
                 Err(code) => excluded.push(Excluded { model: model.id.clone(), code }),
@@ -246,6 +251,12 @@ impl Router {
         })
     }
 
+    /// Input tokens as the model counts them: a count by the caller is taken as it is.
+    fn input_tokens(&self, m: usize, query: &Query, view: &View) -> f64 {
+        let factor = if query.input_tokens.is_some() { 1.0 } else { self.token_factors[m] };
+        view.input_tokens * factor
+    }
+
     fn estimate_model(&self, m: usize, query: &Query, view: &View, policy: &Policy) -> Estimate {
         let model = &self.catalog.models[m];
         let d = &view.description;
@@ -266,8 +277,9 @@ impl Router {
         let warm = policy.warm.get(&model.id).copied().unwrap_or(0.0);
         let cost_usd = match &model.cost {
             Some(list) => {
-                let rates = list.rates(policy.at, view.input_tokens as u64);
-                output_tokens.map(|output| rates.cost(view.input_tokens, warm, output))
+                let input_tokens = self.input_tokens(m, query, view);
+                let rates = list.rates(policy.at, input_tokens as u64);
+                output_tokens.map(|output| rates.cost(input_tokens, warm, output))
             }
             None => crate::estimate::Interval::default(),
         };
@@ -369,6 +381,7 @@ struct View {
     description: Description,
     correction: Option<Correction>,
     query_sd: f64,
+    /// In tokens of o200k, unless the caller has counted them.
     input_tokens: f64,
 }
 
@@ -429,6 +442,11 @@ fn reason(
         Code::OnlyCandidate => format!("{model} is the only candidate left, and {expected}"),
         Code::Pinned | Code::NoCandidate => format!("{model} was named by the caller, and is {expected}"),
     }
+}
+
+/// Input tokens per token of o200k, per model.
+fn token_factors(predictor: &Predictor, catalog: &Catalog) -> Vec<f64> {
+    catalog.models.iter().map(|model| predictor.token_factor(&model.id)).collect()
 }
 
 /// Refuses a catalog whose vectors have other dimensions than the predictor's.

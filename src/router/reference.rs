@@ -34,6 +34,8 @@ struct SampledModel {
     /// Per query of the sample.
     quality: Vec<f64>,
     output_tokens: Vec<f64>,
+    /// Its input tokens per token of o200k.
+    token_factor: f64,
 }
 
 /// The eligible models at the prices of a moment, and what they offer on the sample.
@@ -82,8 +84,14 @@ pub struct Constant {
 }
 
 impl Sample {
-    pub(super) fn new(reference: &Reference, catalog: &Catalog, default_length: &Length) -> Self {
-        let sampled = |model: &Model| {
+    /// `token_factors`: input tokens of each model per token of o200k.
+    pub(super) fn new(
+        reference: &Reference,
+        catalog: &Catalog,
+        default_length: &Length,
+        token_factors: &[f64],
+    ) -> Self {
+        let sampled = |(model, &token_factor): (&Model, &f64)| {
             let ability = model.ability.as_ref()?;
             let length = model.length.as_ref().unwrap_or(default_length);
             let most = model.limit.output.map_or(f64::INFINITY, |most| most as f64);
@@ -93,11 +101,11 @@ impl Sample {
             });
             let tokens =
                 reference.queries.iter().map(|q| predict::output_tokens(length, &q.length, most).estimate);
-            Some(SampledModel { quality: quality.collect(), output_tokens: tokens.collect() })
+            Some(SampledModel { quality: quality.collect(), output_tokens: tokens.collect(), token_factor })
         };
         Sample {
             input_tokens: reference.queries.iter().map(|q| q.input_tokens).collect(),
-            models: catalog.models.iter().map(sampled).collect(),
+            models: catalog.models.iter().zip(token_factors).map(sampled).collect(),
             known: Mutex::new(Vec::new()),
         }
     }
@@ -183,7 +191,10 @@ impl Sample {
             let Some(model) = &self.models[m] else { continue };
             let start = cost.len();
             let calls = self.input_tokens.iter().zip(&model.output_tokens);
-            cost.extend(calls.map(|(&input, &output)| prices.rates(input as u64).cost(input, 0.0, output)));
+            cost.extend(calls.map(|(&input, &output)| {
+                let input = input * model.token_factor;
+                prices.rates(input as u64).cost(input, 0.0, output)
+            }));
             quality.extend_from_slice(&model.quality);
             constants.push(Constant {
                 model: market.catalog.models[m].id.clone(),

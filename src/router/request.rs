@@ -49,7 +49,7 @@ pub struct RouteRequest {
     pub workloads: BTreeMap<String, f64>,
     /// USD left to spend.
     pub budget_usd: Option<f64>,
-    /// Input tokens as counted by the caller.
+    /// Input tokens as counted by the caller, taken as they are for every model.
     pub input_tokens: Option<u64>,
     /// The moment of the call, RFC 3339; absent: the host's now.
     pub at: Option<String>,
