@@ -2,7 +2,8 @@
 //!
 //! What depends on the estimates alone (choices by price, ranks, plans) is worked out once; a resample
 //! then only weighs the queries. All of it is as in the judge that everyone's estimates are compared
-//! with (see PREDICTOR.md). Accuracies and errors are in points (percent).
+//! with (see PREDICTOR.md), which breaks ties by the order of the models: here by name, its `all`.
+//! Accuracies and errors are in points (percent).
 
 use std::collections::BTreeMap;
 

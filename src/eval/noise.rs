@@ -84,54 +84,58 @@ pub fn noise(
     }
     let price = operating_price(&plain, m);
     let before = picks(&plain, m, price.lambda);
-    let copies = |i: usize| -> Result<Vec<Option<usize>>> {
-        let copy = |(k, (_, perturb)): (usize, &(&str, Perturbation))| {
-            let mut random = SplitMix::new(SEED.wrapping_add((i * KINDS.len() + k) as u64));
-            let text = perturb(&texts[i], &mut random);
-            if text == texts[i] {
-                return Ok(None);
-            }
-            let estimated = estimate(&text)?;
-            Ok(Some(pick(&estimated.quality, &estimated.cost, price.lambda)))
-        };
-        KINDS.iter().enumerate().map(copy).collect()
+    let perturbed = |at: usize| -> Result<Option<Copied>> {
+        let (query, kind) = (at / KINDS.len(), at % KINDS.len());
+        let text = KINDS[kind].1(&texts[query], &mut SplitMix::new(SEED.wrapping_add(at as u64)));
+        if text == texts[query] {
+            return Ok(None);
+        }
+        let Estimated { quality, cost } = estimate(&text)?;
+        let after = pick(&quality, &cost, price.lambda);
+        Ok(Some(Copied { query, kind, before: before[query], after }))
     };
-    let after = (0..texts.len()).into_par_iter().map(copies).collect::<Result<Vec<_>>>()?;
-
-    let kind = |name: &str, counts: &dyn Fn(usize) -> bool| {
-        let changes: Vec<(usize, usize)> = (0..texts.len())
-            .flat_map(|i| {
-                (0..KINDS.len())
-                    .filter(|&k| counts(k))
-                    .filter_map(|k| Some((i, after[i][k]?)))
-                    .collect::<Vec<_>>()
-            })
-            .collect();
-        let mut tally = Tally::new(texts.len());
-        for &(i, j) in &changes {
-            tally.count(i, j == before[i]);
-        }
-        let brought = |choices: &dyn Fn(&(usize, usize)) -> usize| {
-            let at = |change: &(usize, usize)| change.0 * m + choices(change);
-            Point {
-                cost: 1e3 * mean(changes.iter().map(|c| recorded.cost[at(c)])).unwrap_or_default(),
-                accuracy: mean(changes.iter().map(|c| recorded.correct[at(c)])).unwrap_or_default(),
-            }
-        };
-        Kind {
-            name: name.into(),
-            copies: changes.len(),
-            unchanged: resamples.measure(|weights| tally.percent(weights)),
-            before: brought(&|change| before[change.0]),
-            after: brought(&|change| change.1),
-        }
+    let all = (0..texts.len() * KINDS.len()).into_par_iter().filter_map(|at| perturbed(at).transpose());
+    let all = all.collect::<Result<Vec<Copied>>>()?;
+    let kind = |(k, (name, _)): (usize, &(&str, Perturbation))| {
+        let copies: Vec<Copied> = all.iter().copied().filter(|copy| copy.kind == k).collect();
+        summary(name, &copies, recorded, resamples)
     };
     Ok(Noise {
         alpha: price.alpha,
         largest_share: price.largest_share,
-        kinds: KINDS.iter().enumerate().map(|(k, (name, _))| kind(name, &|other| other == k)).collect(),
-        all: kind("all", &|_| true),
+        kinds: KINDS.iter().enumerate().map(kind).collect(),
+        all: summary("all", &all, recorded, resamples),
     })
+}
+
+/// A perturbed query, and the models chosen before and after.
+#[derive(Clone, Copy)]
+struct Copied {
+    query: usize,
+    kind: usize,
+    before: usize,
+    after: usize,
+}
+
+fn summary(name: &str, copies: &[Copied], recorded: &Recorded, resamples: &Resamples) -> Kind {
+    let mut tally = Tally::new(resamples.queries());
+    for copy in copies {
+        tally.count(copy.query, copy.after == copy.before);
+    }
+    let brought = |chosen: fn(&Copied) -> usize| {
+        let at = |copy: &Copied| copy.query * recorded.models.len() + chosen(copy);
+        Point {
+            cost: 1e3 * mean(copies.iter().map(|copy| recorded.cost[at(copy)])).unwrap_or_default(),
+            accuracy: mean(copies.iter().map(|copy| recorded.correct[at(copy)])).unwrap_or_default(),
+        }
+    };
+    Kind {
+        name: name.into(),
+        copies: copies.len(),
+        unchanged: resamples.measure(|weights| tally.percent(weights)),
+        before: brought(|copy| copy.before),
+        after: brought(|copy| copy.after),
+    }
 }
 
 /// A price of money and what it leads to.
