@@ -623,7 +623,7 @@ fn eval_judges_files_of_estimates() {
         "10 queries were skipped",
         "mine",
         "90 % intervals hold",
-        "mean by model, source",
+        "mean, source given",
         "6 queries are of sources",
     ] {
         assert!(shown.contains(part), "{part:?} is not in {shown}");

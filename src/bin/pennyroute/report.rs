@@ -174,7 +174,7 @@ fn lengths(e: &Evaluation) -> Result<()> {
     // The halves of our estimates share its lengths.
     let estimated = e.router.iter().chain(&e.estimates);
     let estimated = estimated.filter_map(|c| Some(row(&c.name, c.lengths.as_ref()?)));
-    let mean = e.mean_lengths.iter().map(|l| row("mean by model, source", l));
+    let mean = e.mean_lengths.iter().map(|l| row("mean, source given", l));
     let rows: Vec<_> = estimated.chain(mean).collect();
     let header = ["output tokens", "answers", "median error", "bucket of ten", "within one", "in 90 %"];
     titled("", header, &rows)?;
