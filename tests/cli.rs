@@ -533,23 +533,18 @@ fn eval_reports_and_plots() {
         (&report["split"], &report["queries"], &report["best"]["model"]),
         (&json!("test"), &json!(30), &json!(DEAR))
     );
-    for contender in ["router", "knn"] {
-        for figure in [
-            "auc",
-            "ece",
-            "gain",
-            "mean_gain",
-            "mean_gain_interval",
-            "c95",
-            "c100",
-            "peak",
-            "alpha_dev",
-            "alpha_short",
-            "threshold_rule",
-        ] {
+    for contender in ["router", "trained", "retrieved", "knn"] {
+        let figures = ["auc", "ece", "gain", "mean_gain", "c95", "c100", "peak", "alpha_dev", "alpha_short"];
+        for figure in figures {
             assert!(report[contender].get(figure).is_some(), "{contender}.{figure}");
+            assert!(report[contender]["intervals"].get(figure).is_some(), "{contender}.intervals.{figure}");
         }
+        assert!(report[contender].get("threshold_rule").is_some(), "{contender}");
+        assert_eq!(report[contender]["over_first"].is_null(), contender == "router", "{report}");
     }
+    assert!(
+        report["router"]["quality_intervals"].is_object() && report["knn"]["quality_intervals"].is_null()
+    );
     assert!((report["oracle"]["cost"].as_f64().unwrap() - 0.7).abs() < 1e-9, "{report}");
     assert!(work.read("f.svg").starts_with("<svg") && work.read("f.svg").contains(CHEAP));
     let shown = work.run(&arguments).stdout;
@@ -559,6 +554,128 @@ fn eval_reports_and_plots() {
         &["history.jsonl", "`split`", "nowhere"],
     );
     work.refused(&[&arguments[..], &["--models", "nobody"]].concat(), &["outcomes.csv", "nobody"]);
+}
+
+/// Forty queries of two sources with outcomes of two models, and estimates of the first thirty.
+fn evaluated(work: &Work) {
+    let (mut queries, mut estimates) = (String::new(), String::from("query_id,model,quality,cost_usd,"));
+    estimates += "quality_lo,quality_hi,cost_lo,cost_hi,output_tokens,in_distribution\n";
+    let mut outcomes = String::from("query_id,model,correct,cost_usd,output_tokens\n");
+    for i in 0..40 {
+        let (source, split) = (["sums", "letters"][i / 4 % 2], ["train", "test"][i / 20]);
+        let text =
+            format!("Which of them is {i}, please?\n(A) one of the many numbers\n(B) a letter\n(C) none");
+        let query = json!({
+            "query_id": format!("h{i}"), "text": text, "source": source, "split": split,
+            "cluster": i / 2, "text_tokens": 20,
+        });
+        writeln!(queries, "{query}").unwrap();
+        let right = i32::from(i % 3 == 0);
+        write!(outcomes, "h{i},{CHEAP},{right},0.0001,100\nh{i},{DEAR},1,0.001,{}\n", 150 + i).unwrap();
+        if i < 30 {
+            let known = source == "sums";
+            writeln!(estimates, "h{i},{CHEAP},0.4,0.0001,0.2,0.6,0.0001,0.0002,90,{known}").unwrap();
+            writeln!(estimates, "h{i},{DEAR},0.9,0.001,0.8,1,0.002,0.003,700,{known}").unwrap();
+        }
+    }
+    work.write("history.jsonl", queries);
+    work.write("outcomes.csv", outcomes);
+    work.write("half.csv", estimates);
+}
+
+const EVALUATED: [&str; 7] =
+    ["eval", "--queries", "history.jsonl", "--outcomes", "outcomes.csv", "--catalog", "catalog.json"];
+
+#[test]
+fn eval_judges_files_of_estimates() {
+    let work = Work::new();
+    evaluated(&work);
+    let arguments =
+        [&EVALUATED[..], &["--estimates", "mine=half.csv,half.csv", "--unfamiliar", "letters"]].concat();
+    let report = work.run(&[&arguments[..], &["--json"]].concat()).json();
+    assert_eq!((&report["queries"], &report["unestimated_queries"]), (&json!(10), &json!(10)));
+    let [mine, half] = &report["estimates"].as_array().unwrap()[..] else { panic!("{report}") };
+    assert_eq!((&mine["name"], &half["name"]), (&json!("mine"), &json!("half")));
+    assert_eq!(mine["mean_gain"], half["mean_gain"]);
+    // The first half of the costs lies in its intervals; tokens are stated without any. Of 40 answers
+    // on the test part, 20 have an estimate: 90 of 100 tokens, and 700 of 170 to 179.
+    assert_eq!(mine["cost_inside"]["value"], 50.0);
+    assert_eq!((&mine["lengths"]["answers"], &mine["lengths"]["inside"]), (&json!(20), &Value::Null));
+    assert_eq!(
+        (&mine["lengths"]["bucket"]["value"], &mine["lengths"]["near_bucket"]["value"]),
+        (&json!(50.0), &json!(50.0))
+    );
+    // The flag of this file is the source itself.
+    let unfamiliar = &mine["unfamiliar"];
+    assert_eq!(
+        (&unfamiliar["left_out"], &unfamiliar["auc"]["value"]),
+        (&json!(6), &json!(1.0)),
+        "{unfamiliar}"
+    );
+    assert_eq!(
+        (&unfamiliar["flagged_inside"]["value"], &unfamiliar["flagged_left_out"]["value"]),
+        (&json!(0.0), &json!(100.0))
+    );
+    assert_eq!(unfamiliar["ece_missed"], Value::Null);
+    assert_eq!(report["mean_lengths"]["answers"], 40);
+    let shown = work.run(&[&arguments[..], &["--intervals"]].concat()).stdout;
+    for part in [
+        "10 queries were skipped",
+        "mine",
+        "90 % intervals hold",
+        "mean, source given",
+        "6 queries are of sources",
+    ] {
+        assert!(shown.contains(part), "{part:?} is not in {shown}");
+    }
+}
+
+#[test]
+fn eval_leaves_the_router_out() {
+    let work = Work::new();
+    evaluated(&work);
+    let arguments = [&EVALUATED[..], &["--split", "all", "--estimates", "half.csv", "--only"]].concat();
+    let report = work.run(&[&arguments[..], &["--plot", "f.svg", "--json"]].concat()).json();
+    assert_eq!((&report["queries"], &report["estimates"].as_array().unwrap().len()), (&json!(30), &1));
+    for contender in ["router", "trained", "retrieved", "knn", "noise", "input_tokens"] {
+        assert_eq!(report[contender], Value::Null, "{contender}");
+    }
+    assert!(work.read("f.svg").contains("half"));
+
+    work.refused(&[&EVALUATED[..], &["--only"]].concat(), &["--estimates"]);
+    work.refused(
+        &[&EVALUATED[..], &["--unfamiliar", "prose"]].concat(),
+        &["history.jsonl", "`source`", "prose"],
+    );
+    let cheap: Vec<String> =
+        work.read("half.csv").lines().filter(|l| !l.contains(DEAR)).map(Into::into).collect();
+    work.write("cheap.csv", cheap.join("\n"));
+    let files = |file| [&EVALUATED[..], &["--estimates", file]].concat();
+    work.refused(&files("cheap.csv"), &["cheap.csv", DEAR, "--models"]);
+    work.write("twice.csv", work.read("half.csv") + work.read("half.csv").lines().last().unwrap());
+    work.refused(&files("twice.csv"), &["twice.csv:62", "repeat", "h29"]);
+    work.write("others.csv", "query_id,model,quality,cost_usd\nx,y,0.5,1\n");
+    work.refused(&files("others.csv"), &["others.csv", "no estimate"]);
+    work.refused(&files("absent.csv"), &["absent.csv"]);
+}
+
+#[test]
+fn eval_perturbs_queries() {
+    let work = Work::new();
+    evaluated(&work);
+    let arguments = [&EVALUATED[..], &["--noise"]].concat();
+    let report = work.run(&[&arguments[..], &["--json"]].concat()).json();
+    let noise = &report["noise"];
+    let copies: Vec<_> =
+        noise["kinds"].as_array().unwrap().iter().map(|kind| kind["copies"].as_u64().unwrap()).collect();
+    // Typos spare the odd text; everything else can be done to each of twenty.
+    assert!(copies.len() == 5 && copies[0] > 10 && copies[1..] == [20; 4], "{noise}");
+    assert_eq!(noise["all"]["copies"].as_u64().unwrap(), copies.iter().sum::<u64>());
+    assert!((0.0..=100.0).contains(&noise["all"]["unchanged"]["value"].as_f64().unwrap()), "{noise}");
+    assert_eq!(report["input_tokens"]["queries"], 20);
+    let again = work.run(&[&arguments[..], &["--json"]].concat()).json();
+    assert_eq!(again["noise"], *noise);
+    assert!(work.run(&arguments).stdout.contains("choices under noise"));
 }
 
 #[test]

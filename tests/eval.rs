@@ -9,7 +9,7 @@ use std::fmt::Write as _;
 use std::path::Path;
 
 use pennyroute::eval::data::{EstimateTable, Outcomes};
-use pennyroute::eval::{Estimated, Figures, Recorded, Sweep, figures};
+use pennyroute::eval::{Estimated, Figures, Recorded, figures};
 
 /// What the judge prints: AUC, ECE, gains by tick, mean gain, c95, c100, peak, α deviation and
 /// shortfall, accuracy and cost of the threshold rule.
@@ -49,19 +49,11 @@ fn judge(outcomes: &Path, estimates: &Path, split: Option<&str>) -> Figures {
                 + table.queries.position(id).unwrap() as usize;
             recorded.correct.push(correct);
             recorded.cost.push(cost);
-            // The peers' files hold single-precision numbers, and the judge compares them as such: what
-            // is stored for 0.7 counts as 0.7. Their shortest decimals do the same here.
-            let quality = if split.is_some() { shortest(table.quality[at]) } else { table.quality[at] };
-            estimated.quality.push(quality);
+            estimated.quality.push(table.quality[at]);
             estimated.cost.push(table.cost[at]);
         }
     }
-    let curve = Sweep::new(&recorded, &estimated).curve(|_| 1.0);
-    figures(&recorded, &estimated, &curve)
-}
-
-fn shortest(value: f64) -> f64 {
-    (value as f32).to_string().parse().unwrap()
+    figures(&recorded, &estimated)
 }
 
 /// Compares to the digits that the judge prints.

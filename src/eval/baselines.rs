@@ -50,11 +50,6 @@ impl History {
         Ok(History { models, search: Exact::new(vectors), outcomes, means })
     }
 
-    /// Whether there is nothing to look up.
-    pub fn is_empty(&self) -> bool {
-        self.search.is_empty()
-    }
-
     /// The mean correctness and cost of the nearest records, per model.
     pub fn estimate(&self, embedding: &[f32]) -> Estimated {
         let near = self.search.nearest(embedding, NEIGHBORS);

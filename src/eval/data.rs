@@ -67,6 +67,10 @@ pub struct QueryRow {
     pub split: Option<String>,
     /// Group of users, for floors.
     pub group: Option<String>,
+    /// Near-duplicates share one.
+    pub cluster: Option<String>,
+    /// Tokens of the text alone, where they were counted.
+    pub text_tokens: Option<f64>,
 }
 
 /// What a query asks.
@@ -131,6 +135,8 @@ impl Queries {
             source: Option<String>,
             split: Option<String>,
             group: Option<Value>,
+            cluster: Option<Value>,
+            text_tokens: Option<f64>,
         }
         let wrong = |what: String| bad(&self.path, self.line, what);
         let line = replace_lone_surrogates(line);
@@ -150,14 +156,19 @@ impl Queries {
             (None, Some(messages)) => Asked::Messages(messages),
             (None, None) => return Err(wrong("has neither `text` nor `messages`".into())),
         };
-        let group = fields.group.filter(|group| !group.is_null());
-        let group = group.map(|group| name("group", &group)).transpose()?;
-        let input_tokens = match fields.input_tokens {
-            Some(count) if !(0.0..=1e15).contains(&count) => {
-                return Err(wrong(format!("`input_tokens` is {count}, not a count of tokens")));
-            }
-            count => count.map(|count| count.round() as u64),
+        let optional = |field: &str, value: Option<Value>| {
+            value.filter(|value| !value.is_null()).map(|value| name(field, &value)).transpose()
         };
+        let group = optional("group", fields.group)?;
+        let cluster = optional("cluster", fields.cluster)?;
+        let tokens = |field: &str, count: Option<f64>| match count {
+            Some(count) if !(0.0..=1e15).contains(&count) => {
+                Err(wrong(format!("`{field}` is {count}, not a count of tokens")))
+            }
+            count => Ok(count),
+        };
+        let input_tokens = tokens("input_tokens", fields.input_tokens)?.map(|count| count.round() as u64);
+        let text_tokens = tokens("text_tokens", fields.text_tokens)?;
         let mut hasher = DefaultHasher::new();
         id.hash(&mut hasher);
         if !self.seen.insert(hasher.finish()) {
@@ -171,6 +182,8 @@ impl Queries {
             source: fields.source,
             split: fields.split,
             group,
+            cluster,
+            text_tokens,
         })
     }
 }

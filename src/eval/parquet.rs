@@ -105,13 +105,18 @@ fn decode(source: &mut ColumnReader, rows: usize, most: i16) -> std::result::Res
         ColumnReader::BoolColumnReader(r) => values(r, rows, most, |&v| Value::Flag(v)),
         ColumnReader::Int32ColumnReader(r) => values(r, rows, most, |&v| Value::Integer(v.into())),
         ColumnReader::Int64ColumnReader(r) => values(r, rows, most, |&v| Value::Integer(v)),
-        ColumnReader::FloatColumnReader(r) => values(r, rows, most, |&v| Value::Number(v.into())),
+        ColumnReader::FloatColumnReader(r) => values(r, rows, most, |&v| Value::Number(shortest(v))),
         ColumnReader::DoubleColumnReader(r) => values(r, rows, most, |&v| Value::Number(v)),
         ColumnReader::ByteArrayColumnReader(r) => values(r, rows, most, |v| Value::Bytes(v.clone())),
         ColumnReader::Int96ColumnReader(_) | ColumnReader::FixedLenByteArrayColumnReader(_) => {
             Err("its type is neither text nor a number".into())
         }
     }
+}
+
+/// The shortest decimal that a single-precision number stands for: what is stored for 0.7 is 0.7.
+fn shortest(value: f32) -> f64 {
+    value.to_string().parse().unwrap_or(f64::from(value))
 }
 
 /// The next `rows` values of a column; a definition level below `most` is a null.

@@ -88,11 +88,14 @@ fn draw(evaluation: &Evaluation, svg: &mut String) -> std::result::Result<(), Bo
             .label(format!("k nearest neighbors, k = {}", super::NEIGHBORS))
             .legend(key(style));
     }
-    let style = OURS.stroke_width(3);
-    chart
-        .draw_series(LineSeries::new(line(&useful(&evaluation.router.curve)), style))?
-        .label("Pennyroute")
-        .legend(key(style));
+    if let Some(first) = evaluation.contenders().next() {
+        let style = OURS.stroke_width(3);
+        let name = if evaluation.router.is_some() { "Pennyroute" } else { &first.name };
+        chart
+            .draw_series(LineSeries::new(line(&useful(&first.curve)), style))?
+            .label(name)
+            .legend(key(style));
+    }
 
     let oracle = (evaluation.oracle.cost, evaluation.oracle.accuracy);
     chart.draw_series([TriangleMarker::new(oracle, 7, BEST.filled())])?;
@@ -128,8 +131,7 @@ fn draw(evaluation: &Evaluation, svg: &mut String) -> std::result::Result<(), Bo
         bottom: SIZE.1 as i32,
     });
     // The curves are in the way, too, if there is a way around them.
-    let knn = evaluation.knn.iter().flat_map(|knn| &knn.curve);
-    let drawn = evaluation.router.curve.iter().chain(knn).copied().chain(on_log_axis(&evaluation.hull));
+    let drawn = curves(evaluation).chain(on_log_axis(&evaluation.hull));
     let curves: Vec<Area> = drawn.map(|p| around(chart.backend_coord(&(p.cost, p.accuracy)), 2)).collect();
     for (name, at, color) in labels {
         let around = chart.backend_coord(&at);
@@ -224,12 +226,17 @@ fn on_log_axis(hull: &[Point]) -> Vec<Point> {
     bent
 }
 
+/// The points of the curves that are drawn: of the first contender, and of k-NN.
+fn curves(evaluation: &Evaluation) -> impl Iterator<Item = Point> {
+    let drawn = evaluation.contenders().take(1).chain(&evaluation.knn);
+    drawn.flat_map(|contender| contender.curve.iter().copied())
+}
+
 /// The ranges of both axes, with some air.
 fn ranges(evaluation: &Evaluation) -> ((f64, f64), (f64, f64)) {
     let points = evaluation.constants.iter().map(|c| c.point).chain([evaluation.oracle, evaluation.random]);
-    let curves = evaluation.router.curve.iter().chain(evaluation.knn.iter().flat_map(|k| &k.curve)).copied();
     let (mut x, mut y) = ((f64::INFINITY, 0.0f64), (1.0f64, 0.0f64));
-    for p in points.chain(curves) {
+    for p in points.chain(curves(evaluation)) {
         x = (x.0.min(p.cost), x.1.max(p.cost));
         y = (y.0.min(p.accuracy), y.1.max(p.accuracy));
     }

@@ -1,15 +1,17 @@
-//! `pennyroute eval`: the router beside every baseline.
+//! `pennyroute eval`: the router beside every baseline, and beside estimates from files.
 
 use std::path::PathBuf;
 
 use pennyroute::Result;
 use pennyroute::eval::data::{Outcomes, Queries, QueryRow};
-use pennyroute::eval::{Contender, Evaluation, Inputs, NEIGHBORS, Point, Selection, evaluate, file, plot};
+use pennyroute::eval::{EstimatesFile, Inputs, Selection, evaluate, file, named_file, plot};
 
+use crate::report::report;
 use crate::setup::{Globals, RouterArgs, progress};
 use crate::show;
 
 #[derive(clap::Args)]
+#[allow(clippy::struct_excessive_bools, reason = "independent switches")]
 pub struct Args {
     /// Queries, jsonl or jsonl.gz.
     #[arg(long, value_name = "FILE")]
@@ -25,6 +27,22 @@ pub struct Args {
     /// Models to compare. Default: those of the catalog with outcomes for 95 % of the queries.
     #[arg(long, value_name = "A,B,...", value_delimiter = ',')]
     models: Option<Vec<String>>,
+    /// Files of estimates as `predict` writes them, to judge beside the router under the name of the file
+    /// or another, NAME=FILE. Queries that one of them lacks are left out.
+    #[arg(long, value_name = "FILE,...", value_delimiter = ',', value_parser = |text: &str| Ok::<_, String>(named_file(text)))]
+    estimates: Vec<EstimatesFile>,
+    /// Judge the files of estimates alone, such as on queries that the router was trained on.
+    #[arg(long, requires = "estimates")]
+    only: bool,
+    /// Print the interval of every figure.
+    #[arg(long)]
+    intervals: bool,
+    /// Sources that the artifacts were trained without: judge whether their queries are recognised.
+    #[arg(long, value_name = "SOURCE,...", value_delimiter = ',')]
+    unfamiliar: Vec<String>,
+    /// Perturb every query in five ways and count the choices that change.
+    #[arg(long, conflicts_with = "only")]
+    noise: bool,
     /// Draw the comparison as SVG.
     #[arg(long, value_name = "FILE")]
     plot: Option<PathBuf>,
@@ -45,104 +63,18 @@ pub fn run(args: &Args, globals: &Globals) -> Result<()> {
         queries_file: &args.queries,
         outcomes_file: &args.outcomes,
     };
-    let selection = Selection { split: args.split.clone(), models: args.models.clone() };
-    let evaluation = evaluate(&router, &inputs, &selection, now, &|| bar.inc(1))?;
+    let selection = Selection {
+        split: args.split.clone(),
+        models: args.models.clone(),
+        estimates: args.estimates.clone(),
+        only: args.only,
+        unfamiliar: args.unfamiliar.clone(),
+        noise: args.noise,
+    };
+    let evaluation = evaluate(router, &inputs, &selection, now, &|| bar.inc(1))?;
     bar.finish_and_clear();
     if let Some(path) = &args.plot {
         file::write(path, plot(&evaluation)?.as_bytes())?;
     }
-    if args.json { show::json(&evaluation) } else { report(&evaluation) }
-}
-
-fn report(e: &Evaluation) -> Result<()> {
-    show::line(&format!(
-        "{} queries of `{}`, {} models; best single model {}: {:.2} % at ${:.3} per 1,000 queries",
-        e.queries,
-        e.split,
-        e.constants.len(),
-        e.best.model,
-        100.0 * e.best.point.accuracy,
-        e.best.point.cost
-    ))?;
-    if e.skipped_queries > 0 {
-        show::line(&format!(
-            "{} queries were skipped: not every compared model has an outcome",
-            e.skipped_queries
-        ))?;
-    }
-    if !e.left_out.is_empty() {
-        show::line(&format!(
-            "left out (not in the catalog, or tried on too few queries): {}",
-            e.left_out.join(", ")
-        ))?;
-    }
-    show::line(&format!("out of distribution: {:.1} % of the queries\n", 100.0 * e.out_of_distribution))?;
-
-    let none = || "-".to_owned();
-    let gains: Vec<String> = e.router.figures.gain.keys().cloned().collect();
-    let row = |name: String, c: &Contender| -> [String; 11] {
-        let f = &c.figures;
-        let number = |value: Option<f64>, digits: usize| value.map_or_else(none, |v| format!("{v:.digits$}"));
-        let signed = |value: Option<f64>| value.map_or_else(none, |v| format!("{v:+.2}"));
-        let each: Vec<String> =
-            gains.iter().map(|tick| signed(f.gain.get(tick).copied().flatten())).collect();
-        let interval =
-            c.mean_gain_interval.map_or(String::new(), |(low, high)| format!(" ({low:+.2} to {high:+.2})"));
-        let rule =
-            f.threshold_rule.values().next().map_or_else(none, |(a, c)| format!("{a:.1} % at ${c:.3}"));
-        [
-            name,
-            number(f.auc, 4),
-            format!("{:.2}", f.ece),
-            each.join(" "),
-            signed(f.mean_gain) + &interval,
-            number(f.c95, 3),
-            number(f.c100, 3),
-            format!("{:.2}", f.peak),
-            format!("{:.2}", f.alpha_dev),
-            format!("{:.2}", f.alpha_short),
-            rule,
-        ]
-    };
-    let mut rows = vec![row("pennyroute".into(), &e.router)];
-    rows.extend(e.knn.iter().map(|knn| row(format!("k-NN, k = {NEIGHBORS}"), knn)));
-    let gain = format!(
-        "gain at {}",
-        gains.iter().map(|tick| format!("${}", tick.trim_end_matches(".0"))).collect::<Vec<_>>().join(" ")
-    );
-    let header = [
-        "estimates",
-        "AUC",
-        "ECE",
-        &gain,
-        "mean gain (95 %)",
-        "c95",
-        "c100",
-        "peak",
-        "alpha dev",
-        "short",
-        "p >= 0.7",
-    ];
-    show::line(&show::table(header, &rows))?;
-    if let Some(d) = &e.router_minus_knn {
-        let (low, high) = d.interval;
-        show::line(&format!("mean gain over k-NN: {:+.2} points ({low:+.2} to {high:+.2})", d.mean_gain))?;
-    }
-    if let Some(error) = e.router.tok_mape {
-        show::line(&format!("output tokens: median error {error:.1} %"))?;
-    }
-
-    let on_hull = |point: &Point| if e.hull.contains(point) { "yes" } else { "" };
-    let point = |name: &str, p: &Point, hull: &str| -> [String; 4] {
-        [name.to_owned(), format!("{:.3}", p.cost), format!("{:.2}", 100.0 * p.accuracy), hull.to_owned()]
-    };
-    let mut rows: Vec<_> = e
-        .constants
-        .iter()
-        .map(|c| point(&format!("always {}", c.model), &c.point, on_hull(&c.point)))
-        .collect();
-    rows.push(point("a random model", &e.random, ""));
-    rows.push(point("oracle: the cheapest right model", &e.oracle, ""));
-    show::line("")?;
-    show::line(&show::table(["choice", "USD per 1,000", "accuracy %", "on the hull"], &rows))
+    if args.json { show::json(&evaluation) } else { report(&evaluation, args.intervals) }
 }

@@ -9,6 +9,7 @@ mod eval;
 mod index;
 mod plan;
 mod predict;
+mod report;
 mod route;
 mod setup;
 mod show;

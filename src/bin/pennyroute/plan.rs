@@ -271,7 +271,7 @@ fn summary(report: &Report) -> Result<()> {
     };
     let rows: Vec<_> =
         report.assigned.iter().map(|(model, n)| [model.clone(), n.to_string(), slot(model)]).collect();
-    show::line(&show::table(["model", "queries", "one slot more saves"], &rows))?;
+    show::line(&show::table(&["model", "queries", "one slot more saves"], &rows))?;
     show::line(&format!("one point of mean quality costs {}", show::usd(duals.map_or(0.0, |d| d.quality))))?;
     if report.stopped {
         show::line("stopped at the work limit: a larger --work may prove this plan or find a better one")?;

@@ -118,7 +118,7 @@ fn receipt(decision: &Decision) -> Result<()> {
     let rows: Vec<_> = rows.collect();
     if !rows.is_empty() {
         show::line("")?;
-        show::line(&show::table(["alternative", "quality", "cost", "fallback"], &rows))?;
+        show::line(&show::table(&["alternative", "quality", "cost", "fallback"], &rows))?;
         if others.len() > SHOWN {
             show::line(&format!(" and {} more", others.len() - SHOWN))?;
         }

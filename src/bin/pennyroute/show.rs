@@ -23,9 +23,9 @@ pub fn json(value: &impl Serialize) -> Result<()> {
 }
 
 /// A table without borders, its first column flush left and the others flush right.
-pub fn table<const N: usize>(header: [&str; N], rows: &[[String; N]]) -> String {
+pub fn table<R: AsRef<[String]>>(header: &[&str], rows: &[R]) -> String {
     let mut table = Table::new();
-    table.load_style(presets::NOTHING).set_header(header).add_rows(rows);
+    table.load_style(presets::NOTHING).set_header(header).add_rows(rows.iter().map(AsRef::as_ref));
     for column in table.column_iter_mut().skip(1) {
         column.set_cell_alignment(CellAlignment::Right);
     }

@@ -300,12 +300,12 @@ fn summary(report: &Report) -> Result<()> {
     };
     let mut rows = vec![row("as they came", &report.stream)];
     rows.extend(report.offline.as_ref().map(|score| row("with hindsight", score)));
-    show::line(&show::table(["planned", "success %", "estimated %", "cost", "estimated cost"], &rows))?;
+    show::line(&show::table(&["planned", "success %", "estimated %", "cost", "estimated cost"], &rows))?;
     if let Some(why) = &report.offline_infeasible {
         show::line(&format!("no plan with hindsight: {why}"))?;
     }
     let counts = &report.stream.assigned;
     let rows: Vec<_> = counts.iter().map(|(model, count)| [model.clone(), count.to_string()]).collect();
     show::line("")?;
-    show::line(&show::table(["model", "queries"], &rows))
+    show::line(&show::table(&["model", "queries"], &rows))
 }
