@@ -104,9 +104,11 @@ pub struct RetrievalParameters {
     pub shrink_query: f64,
     /// Weight of the prior "no correction" for each model.
     pub shrink_model: f64,
-    /// Mean distance beyond which a query counts as unlike the training data.
+    /// Mean distance of records with outcomes beyond which a query counts as unlike the training data.
     pub far: f64,
-    /// Mean distance beyond which nothing of the prediction is kept.
+    /// The same of records without outcomes.
+    pub far_plain: f64,
+    /// As a multiple of these, the distance beyond which nothing of the prediction is kept.
     pub very_far: f64,
 }
 
@@ -287,6 +289,7 @@ impl Parameters {
             ("retrieval.shrink_query", r.shrink_query),
             ("retrieval.shrink_model", r.shrink_model),
             ("retrieval.far", r.far),
+            ("retrieval.far_plain", r.far_plain),
             ("retrieval.very_far", r.very_far),
         ] {
             finite_non_negative(format!("parameters.{name}"), value)?;
@@ -294,9 +297,9 @@ impl Parameters {
         for (part, &factor) in &self.token_factors {
             finite_non_negative(format!("parameters.token_factors.{part}"), factor)?;
         }
-        let zero = r.temperature == 0.0 || self.token_factors.values().any(|&factor| factor == 0.0);
-        if zero || r.very_far <= r.far || r.k == 0 || self.max_tokens < 2 {
-            let what = "needs temperature and token_factors > 0, very_far > far, k > 0 and max_tokens > 1";
+        let mut divisors = [r.temperature, r.far, r.far_plain].into_iter().chain(self.token_factors.values().copied());
+        if divisors.any(|value| value == 0.0) || r.very_far <= 1.0 || r.k == 0 || self.max_tokens < 2 {
+            let what = "needs temperature, far, far_plain and token_factors > 0, very_far > 1, k > 0 and max_tokens > 1";
             return Err(Error::artifact("parameters", what));
         }
         Ok(())

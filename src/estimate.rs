@@ -56,6 +56,9 @@ pub struct Estimates {
     /// Input tokens of the query, all messages included, in tokens of o200k unless the caller has
     /// counted them; costs go by each model's own tokenizer.
     pub input_tokens: f64,
+    /// How far the nearest known queries are, as a multiple of how far they may be: above 1 the query is
+    /// unlike all of them. 0 where nothing is compared.
+    pub unfamiliarity: f64,
     /// Whether the query resembles what the predictor was trained on.
     pub in_distribution: bool,
 }

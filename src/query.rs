@@ -224,8 +224,6 @@ pub struct TextCounts {
     pub words: u64,
     /// ASCII letters.
     pub letters: u64,
-    /// ASCII capitals.
-    pub upper: u64,
     /// ASCII digits.
     pub digits: u64,
     /// ASCII punctuation and symbols.
@@ -263,7 +261,6 @@ impl TextCounts {
             if letter {
                 self.letters += 1;
                 self.words += u64::from(!in_word);
-                self.upper += u64::from(c.is_ascii_uppercase());
             } else if c.is_ascii_digit() {
                 self.digits += 1;
             } else if mark {
@@ -381,7 +378,7 @@ mod tests {
     #[test]
     fn counts_are_over_scalar_values() {
         let c = TextCounts::of("Ab1 {\n}+é漢🙂");
-        assert_eq!((c.chars, c.words, c.letters, c.upper, c.digits), (11, 1, 2, 1, 1));
+        assert_eq!((c.chars, c.words, c.letters, c.digits), (11, 1, 2, 1));
         assert_eq!((c.punctuation, c.marks, c.code, c.operators), (3, 2, 2, 1));
         assert_eq!((c.newlines, c.cjk, c.other), (1, 1, 2));
     }

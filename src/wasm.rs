@@ -85,6 +85,7 @@ impl JsRouter {
         write_json(&NamedEstimates {
             models: estimates.models.iter().map(named).collect(),
             input_tokens: estimates.input_tokens,
+            unfamiliarity: estimates.unfamiliarity,
             in_distribution: estimates.in_distribution,
         })
     }
@@ -178,6 +179,7 @@ impl JsRouter {
 struct NamedEstimates<'a> {
     models: Vec<NamedEstimate<'a>>,
     input_tokens: f64,
+    unfamiliarity: f64,
     in_distribution: bool,
 }
 

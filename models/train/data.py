@@ -2,7 +2,7 @@
 
 import gzip
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -23,6 +23,36 @@ class Data:
     def where(self, split: str) -> np.ndarray:
         """Rows of a split, all of them with outcomes: the chat prompts that are trained on beside them are left out."""
         return np.flatnonzero((self.queries.split == split) & (self.queries.source != "chat"))
+
+
+    def resplit(self, split: np.ndarray) -> "Data":
+        """The same with other parts; a query of none has the part \"\"."""
+        return replace(self, queries=self.queries.assign(split=split))
+
+    def without_source(self, source: str) -> "Data":
+        """As if nothing of a source had been recorded for training or choosing."""
+        if source not in set(self.queries.source):
+            raise SystemExit(f"no query has the source {source!r}")
+        return self.resplit(np.where(self.queries.source == source, "", self.queries.split))
+
+    def without_models(self, names: list[str]) -> "Data":
+        """As if some models had never been asked."""
+        if unknown := set(names) - set(self.models):
+            raise SystemExit(f"no outcomes of {', '.join(sorted(unknown))}")
+        kept = [i for i, name in enumerate(self.models) if name not in names]
+        known = np.isfinite(self.correct[:, kept]).any(1)
+        narrow = replace(self, models=[self.models[i] for i in kept], correct=self.correct[:, kept],
+                         tokens=self.tokens[:, kept], estimated=self.estimated[:, kept])
+        return narrow.resplit(np.where(known, self.queries.split, ""))
+
+    def fold(self, number: int, folds: int, seed: int) -> "Data":
+        """Test on one of `folds` parts of everything, choose on an eighth of the rest, train on what is left. Near-duplicates
+        stay together."""
+        random = np.random.default_rng(seed)
+        clusters = int(self.queries.cluster.max()) + 1
+        held_out = random.permutation(np.arange(clusters) % folds)[self.queries.cluster] == number
+        choosing = random.random(clusters)[self.queries.cluster] < 1 / 8
+        return self.resplit(np.select([held_out, choosing], ["test", "validation"], "train"))
 
 
 def load(folder: Path) -> Data:

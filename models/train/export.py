@@ -1,18 +1,20 @@
-"""predictor.onnx: ids and features in, skills, difficulty, length and embedding out.
+"""predictor.onnx: token ids, distinct terms and features in, skills, difficulty, length and embedding out.
 
-The token table stays int8: rows are gathered first and cast after. Only plain operators, opset 13.
+The tables stay int8: rows are gathered first and cast after. Only plain operators, opset 12 (the last in which ReduceSum has
+its axes as an attribute).
 """
 
 import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
-from fold import SKILL_WEIGHT, Folded
+from fold import Folded
+from lexical import Tables
 from model import SQUASH
 from text import FEATURES
 
 
-def graph(table: np.ndarray, scale: np.ndarray, folded: Folded) -> onnx.ModelProto:
+def graph(table: np.ndarray, scale: np.ndarray, lexical: Tables, folded: Folded) -> onnx.ModelProto:
     """`table` [tokens, dimensions] int8, `scale` per dimension."""
     dimensions = table.shape[1]
     constants: list[onnx.TensorProto] = []
@@ -32,14 +34,32 @@ def graph(table: np.ndarray, scale: np.ndarray, folded: Folded) -> onnx.ModelPro
     def flat(name: str, size: int, output: str) -> str:
         return node("Reshape", [name, constant(output + "_shape", np.array([size], np.int64))], output)
 
-    rows = node("Gather", [constant("table", table), "ids"], "rows", axis=0)
-    rows = node("Cast", [rows], "rows_f32", to=TensorProto.FLOAT)
-    pooled = node("ReduceMean", [rows], "pooled", axes=[0], keepdims=1)
-    surface = node("Reshape", ["features", constant("features_shape", np.array([1, len(FEATURES)], np.int64))], "surface")
-    inputs = node("Concat", [pooled, surface], "inputs", axis=1)
+    def rows(name: str, values: np.ndarray, ids: str) -> str:
+        gathered = node("Gather", [constant(name, values), ids], name + "_rows", axis=0)
+        return node("Cast", [gathered], name + "_rows_f32", to=TensorProto.FLOAT)
 
-    # The table's scale is part of the standardisation, and so is the division inside the squashing.
-    unit = np.concatenate([scale, np.ones(len(FEATURES))])
+    def total(name: str) -> str:
+        return node("ReduceSum", [name], name + "_sum", axes=[0], keepdims=1)
+
+    pooled = node("ReduceMean", [rows("table", table, "ids")], "pooled", axes=[0], keepdims=1)
+
+    # A last column of ones counts the terms. Pairs add to the level and the count alone.
+    def counted(name: str, values: np.ndarray, ids: str) -> str:
+        return total(rows(name, np.hstack([values, np.ones((len(values), 1), np.int8)]), ids))
+
+    scores = lexical.tokens.shape[1]
+    widen = np.zeros((2, scores + 1))
+    widen[0, 0] = widen[1, scores] = 1
+    of_pairs = node("MatMul", [counted("pair_table", lexical.pairs, "pairs"), f32("widen", widen)], "pair_sums")
+    sums = node("Add", [counted("term_table", lexical.tokens, "terms"), of_pairs], "term_sums")
+    amount = node("MatMul", [sums, f32("count", np.eye(scores + 1)[:, scores:])], "term_count")
+    sums = node("MatMul", [sums, f32("score", np.eye(scores + 1)[:, :scores])], "score_sums")
+    words = node("Div", [sums, node("Sqrt", [amount], "term_norm")], "scores")
+    surface = node("Reshape", ["features", constant("features_shape", np.array([1, len(FEATURES)], np.int64))], "surface")
+    inputs = node("Concat", [pooled, surface, words], "inputs", axis=1)
+
+    # The tables' scales are part of the standardisation, and so is the division inside the squashing.
+    unit = np.concatenate([scale, np.ones(len(FEATURES)), lexical.token_scale])
     x = node("Sub", [inputs, f32("mean", folded.mean / unit)], "centred")
     x = node("Mul", [x, f32("inverse_sd", folded.inverse_sd * unit / SQUASH)], "scaled")
     x = node("Tanh", [x], "squashed")
@@ -58,22 +78,20 @@ def graph(table: np.ndarray, scale: np.ndarray, folded: Folded) -> onnx.ModelPro
         sizes[name] = weights.shape[1]
         flat(y, sizes[name], name)
 
-    e = node("MatMul", [x, f32("embedding_weight", folded.embedding)], "e_inputs")
-    weighted = node("Mul", ["skills_row", f32("skill_weight", np.array([SKILL_WEIGHT]))], "e_skills")
-    e = node("Concat", [e, weighted], "e", axis=1)
-    norm = node("Add", [node("ReduceL2", [e], "e_norm", axes=[1], keepdims=1), f32("tiny", np.array([1e-6]))], "e_length")
-    sizes["embedding"] = folded.embedding.shape[1] + sizes["skills"]
-    flat(node("Div", [e, norm], "e_unit"), sizes["embedding"], "embedding")
+    e = node("MatMul", [x, f32("embedding_weight", folded.embedding)], "embedding_row")
+    sizes["embedding"] = folded.embedding.shape[1]
+    flat(e, sizes["embedding"], "embedding")
 
     model = helper.make_model(
         helper.make_graph(
             nodes, "pennyroute-predictor",
-            [helper.make_tensor_value_info("ids", TensorProto.INT64, ["n"]),
+            [helper.make_tensor_value_info(name, TensorProto.INT64, [size])
+             for name, size in (("ids", "n"), ("terms", "t"), ("pairs", "p"))] + [
              helper.make_tensor_value_info("features", TensorProto.FLOAT, [len(FEATURES)])],
             [helper.make_tensor_value_info(name, TensorProto.FLOAT, [size]) for name, size in sizes.items()],
             constants),
-        producer_name="pennyroute", opset_imports=[helper.make_opsetid("", 13)])
-    model.ir_version = 8
+        producer_name="pennyroute", opset_imports=[helper.make_opsetid("", 12)])
+    model.ir_version = 7
     onnx.checker.check_model(model, full_check=True)
-    assert dimensions + len(FEATURES) == len(folded.mean)
+    assert dimensions + len(FEATURES) + scores == len(folded.mean)
     return model

@@ -49,8 +49,10 @@ def write(path: Path, onnx: bytes, wordpiece: Tokenizer, parameters: dict, sampl
     for given in [*WRITTEN, *sample]:
         content = given if isinstance(given, str) else given["repeat"] * given["times"]
         ids, features = text.encode(wordpiece, [content])[0], text.features(content)
+        terms, pairs = text.terms(ids)
         skills, difficulty, length, embedding = session.run(
-            ["skills", "difficulty", "length", "embedding"], {"ids": np.array(ids, np.int64), "features": features})
+            ["skills", "difficulty", "length", "embedding"],
+            {"ids": np.array(ids, np.int64), "terms": terms, "pairs": pairs, "features": features})
         quality = {}
         for name in MODELS:
             ability = np.array(parameters["abilities"][name]["ability"]["mean"])

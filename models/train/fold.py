@@ -18,9 +18,9 @@ from text import FEATURES
 
 EXTRA_SKILLS = 4  # directions taken from the networks beside the groups
 
-# What retrieval compares: the first principal directions, all features and the skills, at these weights. With the
-# skills among them, neighbours are queries that ask for the same abilities, not only about the same subject.
-PRINCIPAL, FEATURE_WEIGHT, SKILL_WEIGHT = 16, 0.7, 0.7
+# What retrieval compares, by Euclidean distance: the first principal directions and all features, at these weights.
+# Nothing that was learnt from outcomes is among them, so that a kind of query that was never seen is as far away as it looks.
+PRINCIPAL, FEATURE_WEIGHT = 16, 1.5
 
 
 @dataclass
@@ -33,7 +33,7 @@ class Folded:
     skills: np.ndarray            # [1 + hidden + groups, K]; likewise below
     difficulty: np.ndarray        # [1 + hidden + groups, 1]
     lengths: np.ndarray           # [1 + hidden + groups, L]
-    embedding: np.ndarray         # [inputs, D - K]; the skills come after these
+    embedding: np.ndarray         # [inputs, D], with results from -1 to 1
     abilities: np.ndarray         # [models, 1 + K]
     length_abilities: np.ndarray  # [models, 1 + L]
 
@@ -51,9 +51,7 @@ class Folded:
         """skills, difficulty, length, embedding of each query, as the ONNX graph computes them."""
         h = self.units(inputs)
         skills = h @ self.skills
-        e = np.hstack([self.standard(inputs) @ self.embedding, SKILL_WEIGHT * skills])
-        e /= np.linalg.norm(e, axis=1, keepdims=True) + 1e-6
-        return skills, (h @ self.difficulty)[:, 0], h @ self.lengths, e
+        return skills, (h @ self.difficulty)[:, 0], h @ self.lengths, self.standard(inputs) @ self.embedding
 
     def logits(self, inputs: np.ndarray) -> np.ndarray:
         skills, difficulty, _, _ = self.outputs(inputs)
@@ -75,19 +73,20 @@ def group_units(x: np.ndarray, weights: np.ndarray) -> np.ndarray:
     return np.tanh((x @ weights[1:] + weights[0]) / 2).astype(np.float32)
 
 
-def fold(params: dict, groups: np.ndarray, inputs: np.ndarray, mean: np.ndarray, inverse_sd: np.ndarray,
+def fold(params: dict, groups: np.ndarray, inputs: np.ndarray, dimensions: int, mean: np.ndarray, inverse_sd: np.ndarray,
          held_out: HeldOut, correct: np.ndarray, skills: int, lengths: int) -> tuple[Folded, np.ndarray]:
     """The folded model, and the training queries' out-of-fold logits under its abilities.
 
-    `params` are stacked over seeds; `inputs` and `correct` are those of the training queries.
+    `params` are stacked over seeds; `inputs` and `correct` are those of the training queries. Inputs are the mean token
+    vector of `dimensions`, the features, the lexical scores.
     """
     seeds, count = len(params["W"]), groups.shape[1]
     W = np.vstack([np.concatenate(params["c"]), np.concatenate(params["W"], axis=1)]).astype(np.float16)
     none = np.zeros((1 + W.shape[1] + count, 1))
-    features = len(FEATURES)
-    embedding = np.zeros((len(mean), PRINCIPAL + features))
+    embedding = np.zeros((len(mean), PRINCIPAL + len(FEATURES)))
     embedding[:PRINCIPAL, :PRINCIPAL] = np.eye(PRINCIPAL)
-    embedding[-features:, PRINCIPAL:] = FEATURE_WEIGHT * np.eye(features)
+    embedding[dimensions:dimensions + len(FEATURES), PRINCIPAL:] = FEATURE_WEIGHT * np.eye(len(FEATURES))
+    embedding /= SQUASH * FEATURE_WEIGHT
     folded = Folded(mean, inverse_sd, W, groups, none, none, none, embedding, none, none)
     h = folded.units(inputs)
     hidden, unit = h[:, :-count], h[:, -count:]

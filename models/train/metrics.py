@@ -21,10 +21,10 @@ class Recorded:
     price_out: np.ndarray
 
 
-def recorded(folder: Path, pool: str, splits: list[str]) -> Recorded:
-    """`pool` is core or mmlu_pro."""
+def recorded(folder: Path, pool: str, queries: pd.Series, known: list[str]) -> Recorded:
+    """Outcomes of some queries and of the known models; `pool` is core or mmlu_pro."""
     outcomes = pd.read_parquet(folder / f"outcomes_{pool}.parquet")
-    outcomes = outcomes[outcomes.split.isin(splits)]
+    outcomes = outcomes[outcomes.query_id.isin(queries) & outcomes.model.isin(known)]
     catalog = json.loads((folder / "models.json").read_text())
     models = [m for m in catalog["core" if pool == "core" else "mmlu_pro_pool"] if m in set(outcomes.model)]
     correct = outcomes.pivot_table(index="query_id", columns="model", values="correct")[models].dropna()

@@ -1,7 +1,7 @@
 """parameters.json and reference.json: everything that turns the graph's outputs into estimates with their uncertainty."""
 
 import numpy as np
-from scipy.optimize import minimize_scalar
+from scipy.optimize import brentq, minimize_scalar
 
 from data import Data
 from fold import Folded
@@ -24,6 +24,8 @@ TOKEN_FACTORS = {
     "gemini": 1.08, "gemma": 1.08, "command": 1.08, "mistral": 1.06, "qwen": 1.04,
 }
 REFERENCES = 512
+Z90 = 1.645         # central 90 % of a normal distribution
+BIN = 40            # outcomes of a model that an observed rate is taken over
 ENOUGH_COUNTS = 50  # raw token counts below which a model's lengths are as good as unrecorded
 
 
@@ -63,6 +65,29 @@ def query_sd(logits: np.ndarray, correct: np.ndarray) -> float:
         return -float((top + np.log((weights[:, None] * np.exp(total - top)).sum(0))).mean())
 
     return float(minimize_scalar(likelihood, bounds=(0.05, 6.0), method="bounded").x)
+
+
+def calibration_sd(logits: np.ndarray, ability_sd: np.ndarray, correct: np.ndarray) -> float:
+    """What is uncertain, in logits, about the rate of success among queries with like estimates, beside the abilities.
+
+    Each model's outcomes are cut by their estimate into bins of BIN. Of the rates observed, nine tenths shall lie in the
+    central 90 % of what is expected, binomial noise included; below that no sd is needed.
+    """
+    observed, expected, slope, own = [], [], [], []
+    for m, y in enumerate(correct.T):
+        known = np.flatnonzero(np.isfinite(y))
+        order = known[logits[known, m].argsort(kind="stable")]
+        for rows in np.split(order, np.arange(BIN, len(order) - BIN + 1, BIN)):
+            if len(rows) >= BIN:
+                p = sigmoid(logits[rows, m])
+                observed.append(y[rows].mean()), expected.append(p.mean()), own.append((ability_sd[rows, m]).mean())
+                slope.append([(p * (1 - p)).mean(), np.sqrt((p * (1 - p)).sum()) / len(rows)])
+    miss, own, (steep, noise) = np.abs(np.subtract(observed, expected)), np.array(own), np.array(slope).T
+
+    def inside(sd: float) -> float:
+        return float(np.mean(miss <= Z90 * np.hypot(steep * np.hypot(sd, own), noise)))
+
+    return float(brentq(lambda sd: inside(sd) - 0.9, 0, 3)) if inside(0) < 0.9 < inside(3) else 0.0
 
 
 def ability_sd(folded: Folded, skills: np.ndarray, logits: np.ndarray, correct: np.ndarray,

@@ -11,6 +11,7 @@ import numpy as np
 from tqdm import tqdm
 
 CLIP = 0.02
+STEPS = 127
 
 
 @dataclass(frozen=True)
@@ -26,7 +27,7 @@ def sigmoid(x: np.ndarray) -> np.ndarray:
 
 
 # Every setting that is tried.
-GRID = [Retrieval(k, t, q, m) for k in (16, 32) for t in (0.1, 0.3) for q in (4.0, 16.0, 48.0) for m in (64.0, 256.0, 1e6)]
+GRID = [Retrieval(k, t, q, m) for k in (16, 32) for t in (0.1, 0.3, 1.0) for q in (4.0, 16.0, 48.0) for m in (64.0, 256.0, 1e6)]
 
 
 def choose(logits: np.ndarray, correct: np.ndarray, pools: np.ndarray, rows: np.ndarray, distances: np.ndarray,
@@ -54,15 +55,18 @@ def remember(logits: np.ndarray, correct: np.ndarray) -> tuple[np.ndarray, np.nd
 
 
 def neighbours(queries: np.ndarray, index: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
-    """Rows and cosine distances of the k nearest, nearest first."""
+    """Rows and Euclidean distances of the k nearest, nearest first, of vectors rounded as the index stores them."""
+    queries, index = (np.round(np.clip(v, -1, 1) * STEPS).astype(np.float32) / STEPS for v in (queries, index))
+    square = (index ** 2).sum(1)
     rows, distances = [], []
     for at in range(0, len(queries), 512):
-        similarity = queries[at:at + 512] @ index.T
-        best = np.argpartition(-similarity, k, axis=1)[:, :k]
-        order = np.take_along_axis(similarity, best, 1).argsort(1)[:, ::-1]
+        part = queries[at:at + 512]
+        squares = np.maximum((part ** 2).sum(1)[:, None] + square - 2 * part @ index.T, 0)
+        best = np.argpartition(squares, k, axis=1)[:, :k]
+        order = np.take_along_axis(squares, best, 1).argsort(1)
         best = np.take_along_axis(best, order, 1)
         rows.append(best)
-        distances.append(1 - np.take_along_axis(similarity, best, 1))
+        distances.append(np.sqrt(np.take_along_axis(squares, best, 1)))
     return np.concatenate(rows), np.concatenate(distances)
 
 
@@ -79,3 +83,23 @@ def blend(logits: np.ndarray, rows: np.ndarray, distances: np.ndarray, delta: np
     known = weight[:, :, None] * np.isfinite(near)
     rho = (known * np.nan_to_num(near)).sum(1) / (known.sum(1) + r.shrink_model)
     return np.clip(sigmoid(logits + shift[:, None]) + rho, 0.001, 0.999)
+
+
+def limits(distances: np.ndarray, near: np.ndarray, plain: np.ndarray, plain_indexed: np.ndarray, validation: np.ndarray, k: int,
+           flagged: float, flagged_plain: float) -> dict[str, float]:
+    """How far its neighbours may be on average before a query counts as unlike anything known.
+
+    `plain` are the queries without outcomes. Such records are sparse, so that each kind of record has its own distance; a query is held to the mean over
+    its neighbours. `far_plain` is what all but `flagged_plain` of the plain queries keep to, each in the index itself; `far`
+    is then chosen so that `flagged` of the validation queries are beyond.
+    """
+    def excess(rows: np.ndarray, skip: int, far: float, far_plain: float) -> np.ndarray:
+        """Mean distance as a multiple of the limit."""
+        part = slice(skip, skip + k)
+        return distances[rows, part].mean(1) / np.where(plain_indexed[near[rows, part]], far_plain, far).mean(1)
+
+    far = far_plain = float(np.quantile(distances[validation, :k].mean(1), 1 - flagged))
+    for _ in range(50):
+        far_plain *= float(np.quantile(excess(plain, 1, far, far_plain), 1 - flagged_plain))
+        far *= float(np.quantile(excess(validation, 0, far, far_plain), 1 - flagged))
+    return {"far": far, "far_plain": far_plain}

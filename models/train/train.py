@@ -9,6 +9,7 @@ import argparse
 import gzip
 import json
 import os
+import random
 import subprocess
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -24,10 +25,12 @@ from tqdm import tqdm  # noqa: E402
 import data as recorded  # noqa: E402
 import export  # noqa: E402
 import fixtures  # noqa: E402
+import lexical  # noqa: E402
 import logistic  # noqa: E402
 import manifest  # noqa: E402
 import metrics  # noqa: E402
 import model  # noqa: E402
+import noise  # noqa: E402
 import parameters  # noqa: E402
 import retrieval  # noqa: E402
 import text  # noqa: E402
@@ -36,13 +39,15 @@ from fold import Folded, HeldOut, fold, group_units  # noqa: E402
 
 HERE = Path(__file__).resolve().parent
 SEED = 20261120
-VOCABULARY, DIMENSIONS, SMOOTH = 10_000, 64, 1e-3
+VOCABULARY, DIMENSIONS, SMOOTH = 10_000, 32, 1e-3
 SETTINGS = model.Settings()
 SEEDS, FOLDS, SEEDS_PER_FOLD = 5, 5, 2
 SKILLS, LENGTHS = 8, 4
 SD_FLOOR = 0.02  # of a feature, so that a share that is zero in the data does not become a switch
 
-VERY_FAR = 0.35  # share of the way from `far` to distance 1 at which nothing of the estimate is left
+FLAGGED = 0.04        # share of the validation queries that may count as unlike the training data
+FLAGGED_CHAT = 0.05   # likewise of the chat prompts, each against all others
+VERY_FAR = 1.5        # times as far as what is flagged, nothing of the estimate is left
 
 # What a weak label of a chat prompt means: the accuracy of a middling recorded model, and output tokens. Prior
 # knowledge, not recorded outcomes.
@@ -56,7 +61,8 @@ class Inputs:
     kept: list[str]          # vocabulary
     table: np.ndarray        # [tokens, dimensions] int8
     scale: np.ndarray        # [dimensions]
-    raw: np.ndarray          # [queries, inputs] pooled vector and features
+    words: lexical.Tables
+    raw: np.ndarray          # [queries, inputs] pooled vector, features, lexical scores; those of training queries out of fold
     mean: np.ndarray
     inverse_sd: np.ndarray
 
@@ -87,8 +93,24 @@ def with_anchors(data: recorded.Data, path: Path) -> tuple[recorded.Data, model.
         np.r_[unknown, [LEVELS[a["level"]] for a in anchors]], np.r_[unknown, [np.log(ANSWERS[a["answer"]]) for a in anchors]])
 
 
+def with_copies(data: recorded.Data, targets: model.Targets) -> tuple[recorded.Data, model.Targets]:
+    """The same, then a noisy copy of every training query, in the part \"copy\" and with the same outcomes."""
+    rng = random.Random(SEED)
+    train = np.flatnonzero(data.queries.split == "train")
+    copies = data.queries.iloc[train].assign(split="copy")
+    copies["query_id"] = copies.query_id + "#copy"
+    copies["text"] = [noise.copy(t, rng) for t in copies.text]
+
+    def twice(values: np.ndarray) -> np.ndarray:
+        return np.concatenate([values, values[train]])
+
+    joined = replace(data, queries=pd.concat([data.queries, copies], ignore_index=True), correct=twice(data.correct),
+                     tokens=twice(data.tokens), estimated=twice(data.estimated))
+    return joined, model.Targets(**{name: twice(values) for name, values in vars(targets).items()})
+
+
 def inputs_of(data: recorded.Data, cache: Path, vocabulary: int, dimensions: int, exact: bool = False) -> Inputs:
-    """The token table, int8 from the start: what is trained on is what is shipped. `exact` pools it before rounding."""
+    """The tables, int8 from the start: what is trained on is what is shipped. `exact` pools vectors before rounding."""
     train = np.flatnonzero(data.queries.split == "train")
     tokens = vectors.vocabulary(cache)
     kept = text.prune(tokens, data.queries.text.iloc[train], vocabulary)
@@ -99,10 +121,16 @@ def inputs_of(data: recorded.Data, cache: Path, vocabulary: int, dimensions: int
     weighted = reduced * (SMOOTH / (SMOOTH + used / used.sum()))[:, None]
     table, scale = vectors.quantize(weighted)
     pooled = np.stack([weighted[i].mean(0) if exact else table[i].astype(np.float32).mean(0) * scale for i in ids])
-    raw = np.hstack([pooled, np.stack([text.features(t) for t in data.queries.text])])
-    floor = np.r_[np.full(dimensions, 1e-6), np.full(len(text.FEATURES), SD_FLOOR)]
-    benchmark = train[data.queries.source.iloc[train] != "chat"]
-    return Inputs(kept, table, scale, raw, raw[benchmark].mean(0), 1 / np.maximum(raw[benchmark].std(0), floor))
+    rows, fold = data.where("train"), np.where(data.queries.split.isin(["train", "copy"]), fold_of(data), -1)
+    words, scores = lexical.scores(lexical.bags(ids, len(kept)), len(kept), data.correct, logistic.labels(data), rows, fold)
+    raw = np.hstack([pooled, np.stack([text.features(t) for t in data.queries.text]), scores])
+    floor = np.r_[np.full(dimensions, 1e-6), np.full(len(text.FEATURES), SD_FLOOR), np.full(scores.shape[1], 1e-6)]
+    return Inputs(kept, table, scale, words, raw, raw[rows].mean(0), 1 / np.maximum(raw[rows].std(0), floor))
+
+
+def fold_of(data: recorded.Data) -> np.ndarray:
+    """The fold of every query; near-duplicates share one."""
+    return np.random.default_rng(SEED).integers(0, FOLDS, data.queries.cluster.max() + 1)[data.queries.cluster]
 
 
 @dataclass
@@ -114,28 +142,28 @@ class Networks:
 
 
 def networks(data: recorded.Data, targets: model.Targets, inputs: Inputs, settings: model.Settings) -> Networks:
-    """Out-of-fold estimates first, then the model itself. Near-duplicates share a fold."""
-    seen, rows = np.flatnonzero(data.queries.split == "train"), data.where("train")
-    fold_of = np.random.default_rng(SEED).integers(0, FOLDS, data.queries.cluster.max() + 1)[data.queries.cluster]
+    """Out-of-fold estimates first, then the model itself."""
+    seen, rows = np.flatnonzero(data.queries.split.isin(["train", "copy"])), data.where("train")
+    fold = fold_of(data)
     labels = logistic.labels(data)
     x = inputs.squashed
 
-    others = [seen[fold_of[seen] != f] for f in range(FOLDS)]
+    others = [seen[fold[seen] != f] for f in range(FOLDS)]
     params = model.fit(inputs.x, targets, [r for r in others for _ in range(SEEDS_PER_FOLD)], settings, SEED, "folds")
     logits = model.predict(params, inputs.x, settings)[0].reshape(FOLDS, SEEDS_PER_FOLD, len(x), -1).mean(1)
-    logits = logits[fold_of[rows], rows]
+    logits = logits[fold[rows], rows]
     logits /= parameters.temperature(logits, data.correct[rows])
     units = np.stack([group_units(x, logistic.groups(x[r], labels[r])) for r in tqdm(others, desc="groups", leave=False)])
 
     params = model.fit(inputs.x, targets, [seen] * SEEDS, settings, SEED + 1, "model")
-    return Networks(params, logistic.groups(x[seen], labels[seen]), HeldOut(logits, units[fold_of[rows], rows]),
+    return Networks(params, logistic.groups(x[seen], labels[seen]), HeldOut(logits, units[fold[rows], rows]),
                     model.predict(params, inputs.x[rows], settings)[0])
 
 
 def assemble(data: recorded.Data, inputs: Inputs, nets: Networks) -> tuple[Folded, np.ndarray]:
     """The shipped model, calibrated on validation, and calibrated out-of-fold logits of the training queries."""
     rows, validation = data.where("train"), data.where("validation")
-    folded, refitted = fold(nets.params, nets.groups, inputs.raw[rows], inputs.mean, inputs.inverse_sd,
+    folded, refitted = fold(nets.params, nets.groups, inputs.raw[rows], DIMENSIONS, inputs.mean, inputs.inverse_sd,
                             nets.held_out, data.correct[rows], SKILLS, LENGTHS)
     parameters.calibrate(folded, parameters.temperature(folded.logits(inputs.raw[validation]), data.correct[validation]))
     return folded, refitted / parameters.temperature(refitted, data.correct[rows])
@@ -157,12 +185,13 @@ def unfamiliar_sd(data: recorded.Data, targets: model.Targets, inputs: Inputs, s
 
 
 def residual_sds(data: recorded.Data, log_tokens: np.ndarray) -> np.ndarray:
-    """[models] of log output tokens around their estimate, on validation; the median where too few were counted."""
+    """[models] of log output tokens around their estimate, so that nine tenths of what was counted on validation lies within
+    the central 90 % of a normal distribution; the median where too few were counted."""
     validation = data.where("validation")
-    miss = data.tokens[validation] - log_tokens[validation]
-    counted = np.isfinite(miss).sum(0)
-    sd = np.sqrt(np.nansum(miss ** 2, 0) / np.maximum(counted, 1))
-    return np.where(counted >= parameters.ENOUGH_COUNTS, sd, np.median(sd[counted >= parameters.ENOUGH_COUNTS]))
+    miss = np.abs(data.tokens[validation] - log_tokens[validation])
+    sd = np.nan_to_num(np.nanquantile(miss, 0.9, axis=0)) / parameters.Z90
+    counted = np.isfinite(miss).sum(0) >= parameters.ENOUGH_COUNTS
+    return np.where(counted, sd, np.median(sd[counted]))
 
 
 def figures(folder: Path, data: recorded.Data, split: str, quality: np.ndarray, log_tokens: np.ndarray, sd: np.ndarray,
@@ -176,7 +205,7 @@ def figures(folder: Path, data: recorded.Data, split: str, quality: np.ndarray, 
     weights = np.array([input_weights[name] for name in text.COUNTS])
     result = {}
     for pool in ("core", "mmlu_pro"):
-        r = metrics.recorded(folder, pool, [split])
+        r = metrics.recorded(folder, pool, data.queries.query_id.iloc[data.where(split)], data.models)
         rows = np.array([position[q] for q in r.queries])
         columns = [data.models.index(m) for m in r.models]
         asked_tokens = np.array([max(1.0, text.token_counts(data.queries.text[i]) @ weights) for i in rows])
@@ -220,12 +249,24 @@ def main() -> None:
     arguments.add_argument("--pennyroute", type=Path, help="the Rust command, to build the index at the end")
     arguments.add_argument("--ablate", action="store_true", help="only print what smaller tables cost on validation")
     arguments.add_argument("--test", action="store_true", help="also print figures on the test split; to be used rarely")
+    arguments.add_argument("--without-source", metavar="S", help="leave a source out, to see what is made of unknown queries")
+    arguments.add_argument("--without-models", metavar="A,B", help="leave models out, to fit them afterwards")
+    arguments.add_argument("--fold", type=int, metavar="K", help=f"hold out part K of {FOLDS} of all queries instead of the test split")
     given = arguments.parse_args()
     cache = HERE / "out"
     cache.mkdir(exist_ok=True)
     given.out.mkdir(parents=True, exist_ok=True)
+    shipped = given.out == HERE.parent
+    made = cache if shipped else given.out  # what only the next step needs
 
-    data, targets = with_anchors(recorded.load(given.data), HERE / "chat_anchors.jsonl")
+    outcomes = recorded.load(given.data)
+    if given.without_source:
+        outcomes = outcomes.without_source(given.without_source)
+    if given.without_models:
+        outcomes = outcomes.without_models(given.without_models.split(","))
+    if given.fold is not None:
+        outcomes = outcomes.fold(given.fold, FOLDS, SEED)
+    data, targets = with_copies(*with_anchors(outcomes, HERE / "chat_anchors.jsonl"))
     if given.ablate:
         return ablate(given.data, data, targets, cache)
     rows, seen, validation = data.where("train"), np.flatnonzero(data.queries.split == "train"), data.where("validation")
@@ -247,28 +288,26 @@ def main() -> None:
     chosen = retrieval.choose(logits[validation], data.correct[validation], data.queries.pool.to_numpy()[validation],
                               near[validation], distance[validation], delta, residual)
     quality = retrieval.blend(logits, near, distance, delta, residual, chosen)
-    spread = distance[:, :chosen.k].mean(1)
-    # A chat prompt is its own nearest neighbour in the index; leave it out of its own distance.
-    chat = np.flatnonzero(data.queries.source == "chat")
-    chat_spread = distance[chat, 1:chosen.k + 1].mean(1)
-    far = float(max(np.quantile(spread[validation], 0.99), np.quantile(chat_spread, 0.95)))
-    print(f"retrieval {chosen}; mean distance of the {chosen.k} nearest: validation 50 % {np.median(spread[validation]):.3f}, "
-          f"99 % {np.quantile(spread[validation], 0.99):.3f}; chat prompts 50 % {np.median(chat_spread):.3f}, 95 % {np.quantile(chat_spread, 0.95):.3f}")
+    chat = np.flatnonzero((data.queries.source == "chat") & (data.queries.split == "train"))
+    limits = retrieval.limits(distance, near, chat, np.isin(indexed, chat), validation, chosen.k, FLAGGED, FLAGGED_CHAT)
 
-    query_sd = {"near": parameters.query_sd(logits[validation], data.correct[validation]),
-                "far": unfamiliar_sd(data, targets, inputs, SETTINGS)}
     sd = parameters.ability_sd(folded, skills[rows], logits[rows], data.correct[rows], nets.seed_logits)
+    own_sd = np.sqrt(np.hstack([np.ones((len(skills), 1)), skills ** 2]) @ (sd ** 2).T)
+    odds = np.log(quality / (1 - quality))
+    query_sd = {"near": parameters.calibration_sd(odds[validation], own_sd[validation], data.correct[validation]),
+                "far": unfamiliar_sd(data, targets, inputs, SETTINGS)}
+    print(f"retrieval {chosen}, unfamiliar beyond {limits}; sd of a level {query_sd}")
     written = {
         "format": 1, "skills": SKILLS, "lengths": LENGTHS, "dimensions": embedding.shape[1], "max_tokens": text.MAX_TOKENS,
         "skills_mean": parameters.rounded(skills[rows].mean(0)), "difficulty_mean": round(float(difficulty[rows].mean()), 4) + 0.0,
         "query_sd": {name: round(value, 4) for name, value in query_sd.items()},
         "ability_prior": parameters.prior(folded.abilities),
         "length_prior": {**parameters.prior(folded.length_abilities), "residual_sd": round(float(np.median(residual_sd)), 4)},
-        "retrieval": {**asdict(chosen), "far": round(far, 4), "very_far": round(far + VERY_FAR * (1 - far), 4)},
+        "retrieval": {**asdict(chosen), **{name: round(value, 4) for name, value in limits.items()}, "very_far": VERY_FAR},
         "input_tokens": parameters.INPUT_TOKENS, "token_factors": parameters.TOKEN_FACTORS,
         "abilities": parameters.abilities(data, folded, sd, residual_sd, rows),
     }
-    onnx = export.graph(inputs.table, inputs.scale, folded).SerializeToString()
+    onnx = export.graph(inputs.table, inputs.scale, inputs.words, folded).SerializeToString()
     (given.out / "predictor.onnx").write_bytes(onnx)
     (given.out / "vocab.txt").write_text("\n".join(inputs.kept) + "\n", encoding="utf-8")
     references = parameters.references(data, rows, chat, skills, difficulty, lengths, written["input_tokens"])
@@ -280,27 +319,29 @@ def main() -> None:
     if given.test:
         measured["test"] = figures(given.data, data, "test", quality, log_tokens, residual_sd, written["input_tokens"])
         for pool, result in measured["test"].items():
-            result["estimates"].to_parquet(cache / f"test.{pool}.parquet", index=False)
+            result["estimates"].to_parquet(made / f"test.{pool}.parquet", index=False)
     for split, result in measured.items():
         show(split, result)
 
     # For the index: the queries, and out-of-fold estimates of what was recorded of them.
     estimates = pd.DataFrame(retrieval.sigmoid(held_out).round(4), index=data.queries.query_id.iloc[rows].to_numpy(), columns=data.models)
     estimates = estimates.where(np.isfinite(data.correct[rows])).stack().rename_axis(["query_id", "model"]).rename("quality")
-    estimates.reset_index().to_csv(cache / "estimates.csv.gz", index=False, compression={"method": "gzip", "mtime": 0})
-    with gzip.open(cache / "index_queries.jsonl.gz", "wt", encoding="utf-8") as lines:
+    estimates.reset_index().to_csv(made / "estimates.csv.gz", index=False, compression={"method": "gzip", "mtime": 0})
+    with gzip.open(made / "index_queries.jsonl.gz", "wt", encoding="utf-8") as lines:
         for row in data.queries.iloc[indexed][["query_id", "source", "domain", "text", "split"]].to_dict("records"):
             lines.write(json.dumps(row, ensure_ascii=False) + "\n")
     pd.concat([pd.read_parquet(given.data / name) for name in recorded.OUTCOMES], ignore_index=True).drop_duplicates(
-        ["query_id", "model"]).query("split == 'train'").to_parquet(cache / "index_outcomes.parquet", index=False)
-    fixtures.write(HERE.parents[1] / "tests" / "fixtures" / "parity.json", onnx, text.tokenizer(inputs.kept), written,
-                   data.queries.text.iloc[chat[:: len(chat) // 8]].tolist()[:8])
+        ["query_id", "model"]).pipe(lambda o: o[o.query_id.isin(data.queries.query_id.iloc[indexed]) & o.model.isin(data.models)]).to_parquet(
+            made / "index_outcomes.parquet", index=False)
+    if shipped:
+        fixtures.write(HERE.parents[1] / "tests" / "fixtures" / "parity.json", onnx, text.tokenizer(inputs.kept), written,
+                       data.queries.text.iloc[chat[:: len(chat) // 8]].tolist()[:8])
     kept = {split: {pool: {k: v for k, v in r.items() if k != "estimates"} for pool, r in result.items()} for split, result in measured.items()}
     manifest.write(given.out, manifest.training(given.data, "python models/train/train.py --data ../shared/data --test --pennyroute target/debug/pennyroute", SEED), kept)
 
     # The scan: at 7,000 records it takes 0.2 ms at most, and compressed the graph is nearly twice as large.
-    index = ["index", "--backend", "exact", "--queries", cache / "index_queries.jsonl.gz", "--outcomes", cache / "index_outcomes.parquet",
-             "--estimates", cache / "estimates.csv.gz", "--out", given.out / "index.bin"]
+    index = ["index", "--backend", "exact", "--queries", made / "index_queries.jsonl.gz", "--outcomes", made / "index_outcomes.parquet",
+             "--estimates", made / "estimates.csv.gz", "--out", given.out / "index.bin"]
     if given.pennyroute:
         # The program reads the artifacts, so their manifest has to be true before; the index joins it after.
         subprocess.run([given.pennyroute, "--artifacts", given.out, *index], check=True)

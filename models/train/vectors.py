@@ -98,5 +98,5 @@ def principal(vectors: np.ndarray, dimensions: int) -> np.ndarray:
 def quantize(table: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """An int8 table and one scale per dimension. Seven of the eight bits: the mean over a query's tokens does not tell the
     difference, and the compressed table is a seventh smaller."""
-    scale = np.abs(table).max(0) / 63
+    scale = np.maximum(np.abs(table).max(0), 1e-12) / 63
     return np.round(table / scale).astype(np.int8), scale.astype(np.float32)

@@ -52,7 +52,7 @@ impl Familiarity {
 
 /// What the flag is raised on.
 fn score(estimates: &Estimates) -> f64 {
-    f64::from(u8::from(estimates.in_distribution))
+    -estimates.unfamiliarity
 }
 
 /// A set of estimates over a [`Grid`].

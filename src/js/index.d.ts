@@ -104,6 +104,8 @@ export interface Estimates {
   models: ModelEstimate[];
   /** In tokens of o200k, or as the request counts them; the costs go by each model's own tokenizer. */
   input_tokens: number;
+  /** How far the nearest known queries are, as a multiple of how far they may be: above 1, unlike all of them. */
+  unfamiliarity: number;
   in_distribution: boolean;
 }
 

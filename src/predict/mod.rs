@@ -27,7 +27,7 @@ use tokenizer::Tokenizer;
 const Z90: f64 = 1.645;
 
 /// Number of surface features, the order of which is fixed by the trained network.
-const FEATURES: usize = 13;
+const FEATURES: usize = 19;
 
 /// What the network says of one query, whatever the model.
 #[derive(Debug, Clone, PartialEq)]
@@ -38,7 +38,7 @@ pub struct Description {
     pub difficulty: f64,
     /// What its answer's length depends on.
     pub length: Vec<f64>,
-    /// Direction in which similar queries are found; of unit length.
+    /// Where similar queries are near; components from −1 to 1.
     pub embedding: Vec<f32>,
 }
 
@@ -72,10 +72,19 @@ impl Predictor {
         (self.tokenizer.ids(text), features(text, counts))
     }
 
+    /// The distinct terms of token ids: the tokens themselves, and the hashed pairs of neighbors.
+    pub fn terms(ids: &[i64]) -> (Vec<i64>, Vec<i64>) {
+        // The first token is paired with [PAD], so that there is always a pair.
+        let first = std::iter::once((0, ids.first().copied().unwrap_or(0)));
+        let pairs = first.chain(ids.windows(2).map(|pair| (pair[0], pair[1])));
+        (distinct(ids.to_vec()), distinct(pairs.map(|(a, b)| i64::from(bucket(a, b))).collect()))
+    }
+
     /// Describes a text; `counts` are those of the same text.
     pub fn describe(&self, text: &str, counts: &TextCounts) -> Result<Description> {
         let (ids, features) = self.inputs(text, counts);
-        let out = self.network.run(&ids, &features)?;
+        let (terms, pairs) = Self::terms(&ids);
+        let out = self.network.run([&ids, &terms, &pairs], &features)?;
         let p = &self.parameters;
         for (name, found, expected) in [
             ("skills", out.skills.len(), p.skills),
@@ -165,6 +174,20 @@ pub fn sigmoid(x: f64) -> f64 {
     1.0 / (1.0 + (-x).exp())
 }
 
+fn distinct(mut ids: Vec<i64>) -> Vec<i64> {
+    ids.sort_unstable();
+    ids.dedup();
+    ids
+}
+
+/// One of 2¹⁶ buckets for a pair of token ids, by the finalizer of MurmurHash3.
+fn bucket(a: i64, b: i64) -> u16 {
+    let mut h = ((a as u32) << 16) | (b as u32 & 0xffff);
+    h = (h ^ (h >> 16)).wrapping_mul(0x85eb_ca6b);
+    h = (h ^ (h >> 13)).wrapping_mul(0xc2b2_ae35);
+    (h ^ (h >> 16)) as u16
+}
+
 fn tokens(weights: &TokenWeights, counts: &TextCounts) -> f64 {
     let sum = weights.word * counts.words as f64
         + weights.letter * counts.letters as f64
@@ -176,35 +199,65 @@ fn tokens(weights: &TokenWeights, counts: &TextCounts) -> f64 {
     if counts.chars == 0 { 0.0 } else { sum.max(1.0) }
 }
 
-/// The surface features of a text; `models/train/text.py` computes the same ones.
+/// The surface features of a text; `models/train/text.py` computes the same ones. White space, blank
+/// lines and the case of letters change none of them, for they change no question.
 fn features(text: &str, counts: &TextCounts) -> [f32; FEATURES] {
+    let (mut chars, mut lines, mut sentences, mut numbers) = (0u64, 0u64, 0u64, 0u64);
+    let (mut options, mut numeric) = (Vec::new(), 0u64);
+    for line in text.split('\n') {
+        let (mut size, mut in_number, mut ends) = (0u64, false, false);
+        let before = numbers;
+        for c in line.chars() {
+            let blank = matches!(c, ' ' | '\t' | '\r');
+            sentences += u64::from(ends && blank);
+            numbers += u64::from(c.is_ascii_digit() && !in_number);
+            (in_number, ends) = (c.is_ascii_digit(), matches!(c, '.' | '!' | '?'));
+            size += u64::from(!blank);
+        }
+        sentences += u64::from(ends);
+        chars += size;
+        lines += u64::from(size > 0);
+        if is_option(line) {
+            options.push(size);
+            numeric += u64::from(numbers > before);
+        }
+    }
+    let in_options: u64 = options.iter().sum();
+    let n = options.len().max(1) as f64;
+    let mean = in_options as f64 / n;
+    let variance = options.iter().map(|&size| (size as f64 - mean).powi(2)).sum::<f64>() / n;
     let log = |count: u64| (count as f64).ln_1p();
-    let share = |count: u64| count as f64 / counts.chars.max(1) as f64;
-    let options = text.split('\n').filter(|line| is_option(line)).count() as u64;
+    let share = |count: u64| count as f64 / chars.max(1) as f64;
     let question = text.trim_end_matches([' ', '\t', '\n', '\r']).ends_with('?');
     [
-        log(counts.chars),
+        log(chars),
         log(counts.words),
         share(counts.digits),
-        share(counts.upper),
         share(counts.punctuation),
         share(counts.cjk),
         share(counts.other),
-        log(counts.newlines),
+        log(lines),
         log(counts.latex),
-        log(options),
+        log(options.len() as u64),
         share(counts.operators),
         share(counts.code),
         f64::from(u8::from(question)),
+        log(chars - in_options),
+        mean.ln_1p(),
+        log(options.iter().copied().max().unwrap_or(0)),
+        variance.sqrt().ln_1p(),
+        numeric as f64 / n,
+        log(sentences),
+        log(numbers),
     ]
     .map(|feature| feature as f32)
 }
 
-/// Whether a line looks like an answer option: `A. …`, `(B) …`, `C: …`.
+/// Whether a line looks like an answer option: `A. …`, `(B) …`, `c: …`.
 fn is_option(line: &str) -> bool {
     let line = line.trim_start_matches([' ', '\t', '-', '*']); // bullets too: "- (A) …"
     let line = line.strip_prefix('(').unwrap_or(line);
-    matches!(line.as_bytes(), [b'A'..=b'J', b')' | b'.' | b':', b' ', ..])
+    matches!(line.as_bytes(), [b'A'..=b'J' | b'a'..=b'j', b')' | b'.' | b':', b' ' | b'\t', ..])
 }
 
 #[cfg(test)]
@@ -213,12 +266,15 @@ mod tests {
 
     #[test]
     fn options_and_questions_are_seen() {
-        let text = "Which?\n(A) one\n  B. two\nC: three\nD no\nAB. no\n";
-        let f = features(text, &TextCounts::of(text));
-        assert!((f64::from(f[9]) - 3f64.ln_1p()).abs() < 1e-6);
-        assert_eq!(f[12], 0.0);
-        assert_eq!(features("Why? \n", &TextCounts::of("Why? \n"))[12], 1.0);
-        assert_eq!(features("", &TextCounts::default()), [0.0; FEATURES]);
+        let of = |text: &str| features(text, &TextCounts::of(text));
+        let f = of("Which?\n(A) one\n  b. 2\nC: three\nD no\nAB. no\n");
+        assert!((f64::from(f[8]) - 3f64.ln_1p()).abs() < 1e-6);
+        assert!((f64::from(f[13]) - (16f64 / 3.0).ln_1p()).abs() < 1e-6, "(A)one, b.2, C:three");
+        assert!((f64::from(f[16]) - 1.0 / 3.0).abs() < 1e-6);
+        assert_eq!(f[11], 0.0);
+        assert_eq!(of("Why? \n")[11], 1.0);
+        assert_eq!(of(""), [0.0; FEATURES]);
+        assert_eq!(of("Is 7 ODD?\n\n a) yes"), of("is  7 odd? \nA)\tYes\n"));
     }
 
     #[test]

@@ -14,7 +14,7 @@ use tract_onnx::tract_hir::ops::{activations, array, cast, math, matmul, nn};
 
 use crate::error::{Error, Result};
 
-/// The network: token ids and surface features in, a description of the query out.
+/// The network: token ids, distinct terms and surface features in, a description of the query out.
 pub(super) struct Network {
     plan: Arc<TypedRunnableModel>,
 }
@@ -24,7 +24,6 @@ pub(super) struct Outputs {
     pub skills: Vec<f32>,
     pub difficulty: Vec<f32>,
     pub length: Vec<f32>,
-    /// Of unit length.
     pub embedding: Vec<f32>,
 }
 
@@ -39,11 +38,11 @@ impl Network {
         Ok(Network { plan })
     }
 
-    /// Runs the network on at least one token id.
-    pub(super) fn run(&self, ids: &[i64], features: &[f32]) -> Result<Outputs> {
+    /// Runs the network on token ids, distinct token ids and distinct pairs, at least one of each.
+    pub(super) fn run(&self, ids: [&[i64]; 3], features: &[f32]) -> Result<Outputs> {
         let run = || -> TractResult<Outputs> {
-            let outputs =
-                self.plan.run(tvec!(tensor1(ids).into_tvalue(), tensor1(features).into_tvalue()))?;
+            let ids = ids.iter().map(|ids| tensor1(ids).into_tvalue());
+            let outputs = self.plan.run(ids.chain([tensor1(features).into_tvalue()]).collect())?;
             let [skills, difficulty, length, embedding] = &outputs[..] else {
                 bail!("has {} outputs instead of four", outputs.len());
             };
@@ -68,7 +67,7 @@ fn built(op: Box<dyn InferenceOp>) -> Built {
     Ok((op, Vec::new()))
 }
 
-/// The operators of `models/train/export.py`, as ONNX 13 defines them.
+/// The operators of `models/train/export.py`, as ONNX 12 defines them.
 fn operators() -> OnnxOpRegister {
     let mut ops = OnnxOpRegister::default();
     ops.insert("Add", |_, _| built(math::Add.into_hir()));
@@ -80,10 +79,11 @@ fn operators() -> OnnxOpRegister {
     });
     ops.insert("MatMul", |_, _| built(expand(matmul::MatMulInference::default())));
     ops.insert("Mul", |_, _| built(math::Mul.into_hir()));
-    ops.insert("ReduceL2", |_, node| reduce(node, nn::Reducer::L2));
     ops.insert("ReduceMean", |_, node| reduce(node, nn::Reducer::Mean));
+    ops.insert("ReduceSum", |_, node| reduce(node, nn::Reducer::Sum));
     ops.insert("Relu", |_, _| built(expand(activations::Clip::new(Some(0.0), None))));
     ops.insert("Reshape", |_, _| built(expand(array::Reshape::new(false))));
+    ops.insert("Sqrt", |_, _| built(math::sqrt().into_hir()));
     ops.insert("Sub", |_, _| built(math::Sub.into_hir()));
     ops.insert("Tanh", |_, _| built(math::tanh().into_hir()));
     ops

@@ -178,18 +178,18 @@ fn build(_: Vec<Point>) -> Result<(Inner<Point>, Vec<PointId>)> {
 #[derive(Clone)]
 struct Point {
     components: Box<[i8]>,
-    inverse_length: f32,
+    square: i32,
 }
 
 impl Point {
     fn row(&self) -> Row<'_> {
-        Row { components: &self.components, inverse_length: self.inverse_length }
+        Row { components: &self.components, square: self.square }
     }
 }
 
 impl From<Row<'_>> for Point {
     fn from(row: Row) -> Self {
-        Point { components: row.components.into(), inverse_length: row.inverse_length }
+        Point { components: row.components.into(), square: row.square }
     }
 }
 

@@ -37,9 +37,6 @@ const SHIFT_STEPS: f64 = 100.0;
 /// more, so that finer steps would only make the compressed file larger (by half of what they take).
 const RESIDUAL_STEPS: f64 = 16.0;
 
-/// Mean distance stated where there is nothing to measure it to: as far as vectors can be apart.
-const FARTHEST: f64 = 2.0;
-
 /// Estimates are moved into this range, so that no record's logit is extreme.
 const ESTIMATES: (f64, f64) = (0.02, 0.98);
 
@@ -117,8 +114,9 @@ struct Levels {
 /// What the neighbors of a query say about its estimates.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Correction {
-    /// Mean distance of the neighbors (`d̄`); 2 if there are none.
-    pub distance: f64,
+    /// Mean distance of the neighbors as a multiple of how far they may be (`u`); `very_far` if there
+    /// are none.
+    pub unfamiliarity: f64,
     /// How much of the prediction holds this far from anything seen (`ω`): 1 all, 0 nothing.
     pub familiarity: f64,
     /// What to add to every model's logit, already scaled by the familiarity (`ω δ`).
@@ -220,18 +218,20 @@ impl Index {
     /// What the neighbors of `embedding` say; the module documentation has the formulas.
     pub fn correction(&self, embedding: &[f32], parameters: &RetrievalParameters) -> Result<Correction> {
         let neighbors = self.nearest(embedding, parameters.k)?;
-        let distance = match neighbors.len() {
-            0 => FARTHEST,
-            n => neighbors.iter().map(|n| n.distance as f64).sum::<f64>() / n as f64,
-        };
-        let RetrievalParameters { far, very_far, .. } = *parameters;
-        let familiarity = ((very_far - distance) / (very_far - far)).clamp(0.0, 1.0);
+        let RetrievalParameters { far, far_plain, very_far, .. } = *parameters;
+        let (mut distance, mut limit) = (0.0, 0.0);
+        for neighbor in &neighbors {
+            distance += f64::from(neighbor.distance);
+            limit += if self.levels.is_plain(neighbor.record as usize) { far_plain } else { far };
+        }
+        let unfamiliarity = if neighbors.is_empty() { very_far } else { distance / limit };
+        let familiarity = ((very_far - unfamiliarity) / (very_far - 1.0)).clamp(0.0, 1.0);
         let (shift, residuals) = self.levels.blend(&neighbors, parameters, self.models.len());
         Ok(Correction {
-            distance,
+            unfamiliarity,
             familiarity,
             shift: familiarity * shift,
-            in_distribution: distance <= far,
+            in_distribution: unfamiliarity <= 1.0,
             residuals: residuals.into_iter().map(|residual| familiarity * residual).collect(),
         })
     }
@@ -383,6 +383,11 @@ impl Levels {
         Ok(Levels { shifts, patterns, pattern_of, starts, residuals })
     }
 
+    /// Whether a record has no outcomes.
+    fn is_plain(&self, record: usize) -> bool {
+        self.patterns[self.pattern_of[record] as usize].is_empty()
+    }
+
     /// The columns of a record and their residuals.
     fn residuals(&self, record: usize) -> impl Iterator<Item = (usize, f64)> {
         let columns = &self.patterns[self.pattern_of[record] as usize];
@@ -515,7 +520,8 @@ mod tests {
             shrink_query: 1.0,
             shrink_model: 2.0,
             far: 0.4,
-            very_far: 0.8,
+            far_plain: 0.4,
+            very_far: 2.0,
         }
     }
 
@@ -537,7 +543,7 @@ mod tests {
         ];
         for backend in BOTH {
             let index = Index::build(models(), 2, &records, backend).unwrap();
-            let c = index.correction(&[3.0, 0.0], &parameters()).unwrap();
+            let c = index.correction(&[1.0, 0.0], &parameters()).unwrap();
             // Δ solves 2(0 − σ(Δ)) = Δ; both weights are exp(0) = 1.
             let level = -0.674_823_7;
             // What a record keeps is off by up to half a step.
@@ -549,7 +555,7 @@ mod tests {
             );
             assert_eq!(c.residual(0), c.residual(2));
             assert_eq!((c.residual(1), c.residual(99)), (0.0, 0.0));
-            assert_eq!((c.distance, c.familiarity, c.in_distribution), (0.0, 1.0, true));
+            assert_eq!((c.unfamiliarity, c.familiarity, c.in_distribution), (0.0, 1.0, true));
         }
     }
 
@@ -559,11 +565,21 @@ mod tests {
             .unwrap();
         let near = index.correction(&[1.0, 0.0], &parameters()).unwrap();
         assert!(near.shift > 0.1 && near.residual(0) > 0.1);
-        let between = index.correction(&[0.4, 0.916_5], &parameters()).unwrap();
-        assert!((between.familiarity - 0.5).abs() < 0.01 && !between.in_distribution);
+        let between = index.correction(&[0.4, 0.0], &parameters()).unwrap();
+        assert!((between.unfamiliarity - 1.5).abs() < 0.01 && !between.in_distribution);
+        assert!((between.familiarity - 0.5).abs() < 0.01);
         assert!(between.shift > 0.0 && between.shift < near.shift);
         let far = index.correction(&[0.0, 1.0], &parameters()).unwrap();
         assert_eq!((far.familiarity, far.shift, far.residual(0)), (0.0, 0.0, 0.0));
+    }
+
+    #[test]
+    fn records_without_outcomes_have_a_distance_of_their_own() {
+        let records = [record([1.0, 0.0], &[]), record([-1.0, 0.0], &[outcome(0, 1.0, 0.5)])];
+        let index = Index::build(models(), 2, &records, Backend::Exact).unwrap();
+        let parameters = RetrievalParameters { k: 1, far_plain: 0.8, ..parameters() };
+        let u = |x: f32| index.correction(&[x, 0.0], &parameters).unwrap().unfamiliarity;
+        assert!((u(0.5) - 0.5 / 0.8).abs() < 0.01 && (u(-0.5) - 0.5 / 0.4).abs() < 0.02);
     }
 
     #[test]
@@ -573,7 +589,7 @@ mod tests {
             let index = Index::from_bytes(&index.to_bytes().unwrap()).unwrap();
             let c = index.correction(&[1.0, 0.0], &parameters()).unwrap();
             assert!(index.is_empty() && !c.in_distribution);
-            assert_eq!((c.distance, c.familiarity, c.shift, c.residual(0)), (FARTHEST, 0.0, 0.0, 0.0));
+            assert_eq!((c.unfamiliarity, c.familiarity, c.shift, c.residual(0)), (2.0, 0.0, 0.0, 0.0));
         }
     }
 

@@ -1,8 +1,8 @@
 //! Which past queries resemble this one, and what they say about the estimate.
 //!
-//! **Problem.** Given the embedding *q* of a query and *n* embeddings of past queries, all of unit
-//! length and *D* dimensions, find the *k* records nearest to *q* by cosine distance
-//! `d = 1 − q·x`, and turn what the models did on them into a correction of what the predictor says.
+//! **Problem.** Given the embedding *q* of a query and *n* embeddings of past queries, all of *D*
+//! components from −1 to 1, find the *k* records nearest to *q* by Euclidean distance `d = ‖q − x‖`,
+//! and turn what the models did on them into a correction of what the predictor says.
 //!
 //! **Notation.** `y_nj` is how well model *j* did on record *n* (0 to 1), `p_nj` what was expected of
 //! it without having seen the record, `l_nj = logit(p_nj)`, `σ` the logistic function.
@@ -21,13 +21,15 @@
 //! ```text
 //! δ   = Σ w_n Δ_n  / (Σ w_n + κ_q)     over neighbors with any outcome
 //! ρ_m = Σ w_n r_nm / (Σ w_n + κ_m)     over neighbors with an outcome of m
-//! d̄   = mean d_n                       over all of them
-//! ω   = clamp((very_far − d̄) / (very_far − far), 0, 1)
+//! u   = mean d_n / mean far_n          over all of them
+//! ω   = clamp((very_far − u) / (very_far − 1), 0, 1)
 //! ```
 //!
-//! `d̄` says whether anything like the query was seen: within `far` it counts as in distribution, and
-//! past it the familiarity `ω` takes the correction, and the prediction with it, back to the prior.
-//! A record without outcomes takes part in `d̄` alone.
+//! The unfamiliarity `u` says whether anything like the query was seen: up to 1 it counts as in
+//! distribution, and past that the familiarity `ω` takes the correction, and the prediction with it,
+//! back to the prior. Distances are Euclidean because length tells here what direction does not: a
+//! query unlike all others has large components. A record without outcomes takes part in `u` alone;
+//! such records lie far apart, so that they have a `far_n` of their own (`far_plain`).
 //!
 //! **Cost.** The exact scan is O(nD), with integer products over int8 vectors. The graph (HNSW:
 //! Malkov and Yashunin, arXiv 1603.09320) visits a number of records that barely grows with *n*, for
@@ -51,7 +53,7 @@ pub use vectors::Vectors;
 pub struct Neighbor {
     /// Number of the record, in the order the index was built from.
     pub record: u32,
-    /// Cosine distance of the quantized vectors: 0 the same direction, 1 orthogonal, 2 opposite.
+    /// Euclidean distance of the quantized vectors.
     pub distance: f32,
 }
 
@@ -75,6 +77,6 @@ pub trait Retriever: Send + Sync {
     /// The `k` records nearest to `embedding`, or all if there are fewer; nearest first, ties by
     /// record.
     ///
-    /// `embedding` has the dimensions of the records ([`Index`] checks) and need not be of unit length.
+    /// `embedding` has the dimensions of the records ([`Index`] checks).
     fn nearest(&self, embedding: &[f32], k: usize) -> Vec<Neighbor>;
 }

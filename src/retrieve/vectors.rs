@@ -1,15 +1,17 @@
-//! Unit vectors in one byte per component.
+//! Vectors of components from −1 to 1 in one byte each.
 //!
-//! A vector is stored as `round(127 · x / max|x|)`: each has a scale of its own, which need not be
-//! kept, since the cosine of two vectors does not depend on their lengths. The cosine is taken of
-//! the quantized vectors, by an exact integer product and the two inverse lengths, so every host
-//! computes the same distance to the last bit for the same embedding.
+//! A component is stored as `round(127 · x)`, at the end of the range if it lies beyond. Distances are
+//! Euclidean, taken of the quantized vectors by an exact integer product and the two squared lengths,
+//! so every host computes the same distance to the last bit for the same embedding.
 
 use super::dot::{LANES, dot};
 use crate::error::{Error, Result};
 
-/// The most dimensions a vector can have; keeps every integer product within an `i32`.
-const MAX_DIMENSIONS: usize = 1 << 16;
+/// The most dimensions a vector can have; keeps every squared distance within an `i32`.
+const MAX_DIMENSIONS: usize = 1 << 15;
+
+/// Steps from 0 to 1.
+const STEPS: f32 = 127.0;
 
 /// Quantized vectors, row by row.
 #[derive(Debug, Clone, PartialEq)]
@@ -18,15 +20,15 @@ pub struct Vectors {
     stride: usize,
     /// Row n is `components[n · stride..][..stride]`, zero past its dimensions.
     components: Vec<i8>,
-    /// `1 / ‖row‖`, or 0 for a row of zeros, which is at distance 1 from everything.
-    inverse_lengths: Vec<f32>,
+    /// `‖row‖²`.
+    squares: Vec<i32>,
 }
 
 /// One quantized vector, padded like a row of [`Vectors`].
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(super) struct Row<'a> {
     pub components: &'a [i8],
-    pub inverse_length: f32,
+    pub square: i32,
 }
 
 impl Vectors {
@@ -34,7 +36,7 @@ impl Vectors {
     pub fn new(dimensions: usize) -> Result<Self> {
         check_dimensions(dimensions)?;
         let stride = dimensions.next_multiple_of(LANES);
-        Ok(Vectors { dimensions, stride, components: Vec::new(), inverse_lengths: Vec::new() })
+        Ok(Vectors { dimensions, stride, components: Vec::new(), squares: Vec::new() })
     }
 
     /// Reads `n` rows as [`to_bytes`](Vectors::to_bytes) writes them.
@@ -42,7 +44,7 @@ impl Vectors {
         check_size(dimensions, n, bytes)?;
         let mut vectors = Vectors::new(dimensions)?;
         vectors.components.reserve_exact(n * vectors.stride);
-        vectors.inverse_lengths.reserve_exact(n);
+        vectors.squares.reserve_exact(n);
         bytes.chunks_exact(dimensions).for_each(|row| vectors.push_quantized(row.iter().map(|&b| b as i8)));
         Ok(vectors)
     }
@@ -54,12 +56,12 @@ impl Vectors {
 
     /// How many vectors there are.
     pub fn len(&self) -> usize {
-        self.inverse_lengths.len()
+        self.squares.len()
     }
 
     /// Whether there are none.
     pub fn is_empty(&self) -> bool {
-        self.inverse_lengths.is_empty()
+        self.squares.is_empty()
     }
 
     /// Components per vector.
@@ -67,10 +69,9 @@ impl Vectors {
         self.dimensions
     }
 
-    /// Vector `n`, at unit length; panics if there are not so many.
+    /// Vector `n`; panics if there are not so many.
     pub fn get(&self, n: usize) -> Vec<f32> {
-        let row = self.row(n);
-        row.components[..self.dimensions].iter().map(|&c| f32::from(c) * row.inverse_length).collect()
+        self.row(n).components[..self.dimensions].iter().map(|&c| f32::from(c) / STEPS).collect()
     }
 
     /// Appends a vector.
@@ -84,21 +85,20 @@ impl Vectors {
         let start = self.components.len();
         self.components.extend(row.take(self.dimensions));
         self.components.resize(start + self.stride, 0);
-        self.inverse_lengths.push(inverse_length(&self.components[start..]));
+        let row = &self.components[start..];
+        self.squares.push(dot(row, row));
     }
 
     pub(super) fn row(&self, n: usize) -> Row<'_> {
         Row {
             components: &self.components[n * self.stride..][..self.stride],
-            inverse_length: self.inverse_lengths[n],
+            square: self.squares[n],
         }
     }
 
     pub(super) fn rows(&self) -> impl Iterator<Item = Row<'_>> {
         let components = self.components.chunks_exact(self.stride);
-        components
-            .zip(&self.inverse_lengths)
-            .map(|(components, &inverse_length)| Row { components, inverse_length })
+        components.zip(&self.squares).map(|(components, &square)| Row { components, square })
     }
 }
 
@@ -135,19 +135,17 @@ pub(super) fn check(vector: &[f32], dimensions: usize) -> Result<()> {
 }
 
 impl Row<'_> {
-    /// Cosine distance, 0 to 2.
+    /// Euclidean distance.
     pub(super) fn distance(self, other: Row) -> f32 {
-        let cosine =
-            dot(self.components, other.components) as f32 * (self.inverse_length * other.inverse_length);
-        // Rounding can leave the cosine of a vector with itself just above 1.
-        (1.0 - cosine).max(0.0)
+        let square = self.square + other.square - 2 * dot(self.components, other.components);
+        (square as f32).sqrt() / STEPS
     }
 }
 
 /// A row of its own, such as a query.
 pub(super) struct Quantized {
     components: Vec<i8>,
-    inverse_length: f32,
+    square: i32,
 }
 
 impl Quantized {
@@ -158,26 +156,17 @@ impl Quantized {
     pub(super) fn from_components(components: impl Iterator<Item = i8>) -> Self {
         let mut components: Vec<i8> = components.collect();
         components.resize(components.len().next_multiple_of(LANES), 0);
-        let inverse_length = inverse_length(&components);
-        Quantized { components, inverse_length }
+        let square = dot(&components, &components);
+        Quantized { components, square }
     }
 
     pub(super) fn row(&self) -> Row<'_> {
-        Row { components: &self.components, inverse_length: self.inverse_length }
+        Row { components: &self.components, square: self.square }
     }
 }
 
 fn quantize(vector: &[f32]) -> impl Iterator<Item = i8> {
-    let largest = vector.iter().fold(0.0f32, |largest, x| largest.max(x.abs()));
-    // Division, not a reciprocal: that of a subnormal would be infinite. 0/0 becomes 0 in the cast.
-    vector.iter().map(move |x| (x / largest * 127.0).round_ties_even() as i8)
-}
-
-fn inverse_length(components: &[i8]) -> f32 {
-    match dot(components, components) {
-        0 => 0.0,
-        square => 1.0 / (square as f32).sqrt(),
-    }
+    vector.iter().map(|x| (x.clamp(-1.0, 1.0) * STEPS).round_ties_even() as i8)
 }
 
 #[cfg(test)]
@@ -191,13 +180,15 @@ mod tests {
     }
 
     #[test]
-    fn distances_of_known_angles() {
-        assert_eq!(distance(&[1.0, 0.0], &[2.0, 0.0]), 0.0);
-        assert_eq!(distance(&[1.0, 0.0], &[0.0, 1.0]), 1.0);
+    fn known_distances() {
+        assert_eq!(distance(&[1.0, 0.0], &[1.0, 0.0]), 0.0);
+        assert_eq!(distance(&[1.0, 0.0], &[0.0, 0.0]), 1.0);
         assert_eq!(distance(&[1.0, 0.0], &[-1.0, 0.0]), 2.0);
-        assert_eq!(distance(&[0.0, 0.0], &[1.0, 0.0]), 1.0, "no direction at all");
-        assert!((distance(&[1.0, 0.0], &[1.0, 1.0]) - (1.0 - 0.5f32.sqrt())).abs() < 1e-6);
-        assert_eq!(distance(&[1e-44, 0.0], &[1.0, 0.0]), 0.0, "subnormal");
+        assert!((distance(&[1.0, 0.0], &[0.0, 1.0]) - 2f32.sqrt()).abs() < 1e-6);
+        assert_eq!(distance(&[7.0, -9.0], &[1.0, -1.0]), 0.0, "beyond the range");
+        assert_eq!(distance(&[1e-44, 0.0], &[0.0, 0.0]), 0.0, "subnormal");
+        let (low, high) = (vec![-1.0; MAX_DIMENSIONS], vec![1.0; MAX_DIMENSIONS]);
+        assert!((distance(&low, &high) - 2.0 * (MAX_DIMENSIONS as f32).sqrt()).abs() < 1e-3, "the longest");
     }
 
     #[test]
@@ -216,19 +207,18 @@ mod tests {
 
     proptest! {
         #[test]
-        fn the_cosine_survives_quantization(
+        fn the_distance_survives_quantization(
             (a, b) in (1usize..100).prop_flat_map(|d| {
                 let vector = || proptest::collection::vec(-1.0f32..1.0, d);
                 (vector(), vector())
             })
         ) {
-            let dot = |a: &[f32], b: &[f32]| -> f64 { a.iter().zip(b).map(|(&x, &y)| f64::from(x) * f64::from(y)).sum() };
-            let lengths = (dot(&a, &a) * dot(&b, &b)).sqrt();
-            prop_assume!(lengths > 1e-3);
-            let exact = 1.0 - dot(&a, &b) / lengths;
-            prop_assert!((f64::from(distance(&a, &b)) - exact).abs() < 0.012);
+            let square: f64 = a.iter().zip(&b).map(|(&x, &y)| f64::from(x - y).powi(2)).sum();
+            // Both ends are off by up to half a step in every component.
+            let off = (a.len() as f64).sqrt() / f64::from(STEPS);
+            prop_assert!((f64::from(distance(&a, &b)) - square.sqrt()).abs() <= off + 1e-6);
             prop_assert_eq!(distance(&a, &b), distance(&b, &a));
-            prop_assert!(distance(&a, &a) < 1e-6);
+            prop_assert_eq!(distance(&a, &a), 0.0);
         }
 
         #[test]

@@ -205,6 +205,7 @@ impl Router {
         Ok(Estimates {
             models: models.map(|(m, _)| self.estimate_model(m, &query, &view, &policy)).collect(),
             input_tokens: view.input_tokens,
+            unfamiliarity: view.correction.as_ref().map_or(0.0, |c| c.unfamiliarity),
             in_distribution: view.in_distribution(),
         })
     }
