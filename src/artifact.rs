@@ -66,6 +66,75 @@ pub struct Parameters {
     pub input_tokens: TokenWeights,
     /// The recorded models by the name they have in the outcomes.
     pub abilities: BTreeMap<String, RecordedModel>,
+    /// What turns published scores and prices into abilities; older artifacts have none.
+    #[serde(default)]
+    pub published: Option<Published>,
+}
+
+/// From published benchmark scores, or a price, to an ability; `learn::scores` documents the formulas.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+pub struct Published {
+    /// The known scores by name.
+    pub columns: BTreeMap<String, ScoreColumn>,
+    /// From the factor behind the scores to an ability.
+    pub map: FactorMap,
+    /// From a price to the factor.
+    pub price: PriceFactor,
+}
+
+/// How one published score follows the factor g.
+#[derive(Debug, Clone, Copy, PartialEq, Deserialize)]
+pub struct ScoreColumn {
+    /// The score is an Elo rating; otherwise it is in percent.
+    #[serde(default)]
+    pub elo: bool,
+    /// Percent that guessing gets right.
+    #[serde(default)]
+    pub guess: f64,
+    /// The score at g = 0, as log odds (Elo: in hundreds).
+    pub at: f64,
+    /// Its growth with g.
+    pub slope: f64,
+    /// Its scatter around that line.
+    pub noise: f64,
+}
+
+/// The ability that goes with a factor, linear in it, and how far off that was on models left out.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+pub struct FactorMap {
+    /// Mean g of the models that have both scores and recorded outcomes.
+    pub center: f64,
+    /// Their least g.
+    pub low: f64,
+    /// Their greatest g.
+    pub high: f64,
+    /// The ability at `center`.
+    pub at: Vec<f64>,
+    /// Its growth with g.
+    pub slope: Vec<f64>,
+    /// Standard deviation of `slope`.
+    pub slope_sd: Vec<f64>,
+    /// Root of the mean squared error on models left out.
+    pub off: Vec<f64>,
+    /// Share of the level's slope that is left above `high`.
+    pub saturation: f64,
+    /// Standard deviation of the level per unit of g outside `low` to `high`.
+    pub extrapolation: f64,
+}
+
+/// The factor g that goes with a price and a date of release.
+#[derive(Debug, Clone, Copy, PartialEq, Deserialize)]
+pub struct PriceFactor {
+    /// g at one USD per million tokens, 2026.
+    pub at: f64,
+    /// Per factor of ten in price, three parts input and one part output.
+    pub price: f64,
+    /// Per year.
+    pub year: f64,
+    /// The year taken for a model without a date.
+    pub undated: f64,
+    /// Standard deviation of g.
+    pub sd: f64,
 }
 
 /// Standard deviation, in logits, of a query's own level.
@@ -267,6 +336,19 @@ impl Parameters {
             lengths.push(("abilities.*.ability.mean", model.ability.mean.len(), abilities));
             lengths.push(("abilities.*.ability.sd", model.ability.sd.len(), abilities));
             lengths.push(("abilities.*.length.mean", model.length.mean.len(), lengths_of));
+        }
+        if let Some(published) = &self.published {
+            let map = &published.map;
+            lengths.extend([
+                ("published.map.at", map.at.len(), abilities),
+                ("published.map.slope", map.slope.len(), abilities),
+                ("published.map.slope_sd", map.slope_sd.len(), abilities),
+                ("published.map.off", map.off.len(), abilities),
+            ]);
+            if published.columns.values().any(|c| c.noise <= 0.0 || !(0.0..100.0).contains(&c.guess)) {
+                let what = "`published.columns` needs noise > 0 and guesses from 0 to below 100";
+                return Err(Error::artifact("parameters", what));
+            }
         }
         for (name, found, expected) in lengths {
             if found != expected {

@@ -5,11 +5,13 @@
 //! ```
 
 mod decision;
+mod fit;
 mod gates;
 mod reference;
 mod request;
 
 pub use decision::{Alternative, Baseline, Code, Decision, Excluded, Exclusion, Target, Versions};
+pub use fit::{Fitted, FittedModel, GradedAnswer};
 pub use reference::{Constant, DEFAULT_RELATIVE_QUALITY};
 pub use request::{ResponseFormat, RouteRequest, ToolDefinition};
 

@@ -97,9 +97,7 @@ fn import(args: &Import, globals: &Globals) -> Result<()> {
     {
         imported.attach(&Catalog::from_json(shipped)?);
     }
-    let text = serde_json::to_string_pretty(&imported.catalog)
-        .map_err(|e| Error::Internal { what: e.to_string() })?;
-    file::write(&args.out, (text + "\n").as_bytes())?;
+    setup::write_catalog(&args.out, &imported.catalog)?;
     if args.json { show::json(&imported) } else { show::line(&imported.to_string()) }
 }
 

@@ -6,6 +6,7 @@
 
 mod catalog;
 mod eval;
+mod fit;
 mod index;
 mod plan;
 mod predict;
@@ -41,6 +42,8 @@ enum Command {
     Plan(plan::Args),
     /// Assign models to the same queries as a stream, and score it on recorded outcomes.
     Simulate(simulate::Args),
+    /// Fit abilities and lengths of a catalog's models, new ones included, to recorded outcomes.
+    Fit(fit::Args),
     /// Build a retrieval index from recorded outcomes.
     Index(index::Args),
     /// Import, check and compare catalogs.
@@ -60,6 +63,7 @@ fn main() -> ExitCode {
         Command::Predict(args) => predict::run(args, &cli.globals),
         Command::Plan(args) => plan::run(args),
         Command::Simulate(args) => simulate::run(args),
+        Command::Fit(args) => fit::run(args, &cli.globals),
         Command::Index(args) => index::run(args, &cli.globals),
         Command::Catalog(args) => catalog::run(args, &cli.globals),
         Command::Eval(args) => eval::run(args, &cli.globals),
