@@ -4,6 +4,7 @@
 //! line on stderr that names the file, the line and the field. With `--json` the last line on stdout
 //! is one JSON object.
 
+mod abilities;
 mod catalog;
 mod eval;
 mod fit;
