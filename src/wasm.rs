@@ -4,6 +4,7 @@
 //! by way of JSON, which would turn NaN into null. What users see of this is `src/js/index.d.ts`.
 
 use std::cell::RefCell;
+use std::collections::BTreeMap;
 use std::ops::ControlFlow;
 
 use js_sys::{Float64Array, Function, Uint8Array, Uint32Array};
@@ -18,7 +19,8 @@ use crate::error::{Error, Result, finite_non_negative};
 use crate::estimate::{Estimate, Interval};
 use crate::money::Moment;
 use crate::optimize::{Groups, Options, PricePoint, Problem, Progress, Solver, Stage, Status, Watch};
-use crate::router::{RouteRequest, Router};
+use crate::query::Message;
+use crate::router::{GradedAnswer, RouteRequest, Router};
 
 #[wasm_bindgen(raw_module = "./error.js")]
 extern "C" {
@@ -148,6 +150,39 @@ impl JsRouter {
         write(&self.router.borrow().constants(moment(at, now_ms)?)?)
     }
 
+    /// The catalog in use with abilities and lengths fitted to graded answers, and what became of each model.
+    pub fn fit(&self, outcomes: JsValue) -> Result<JsValue> {
+        let place = |path: &str, what| Error::request(format!("outcomes{path}"), what);
+        let outcomes: Vec<Outcome> = read(outcomes, |path, what| place(&path, what))?;
+        if outcomes.is_empty() {
+            return Err(place("", "is empty".to_owned()));
+        }
+        let router = self.router.borrow();
+        let (mut models, mut queries, mut answers) = (Vec::new(), Vec::new(), Vec::new());
+        for (query, outcome) in outcomes.into_iter().enumerate() {
+            let Outcome { prompt, messages, model, correct, output_tokens } = outcome;
+            let request = RouteRequest { prompt, messages, ..RouteRequest::default() };
+            queries.push(router.describe(&request).map_err(|error| match error {
+                Error::Request { field, what } => place(&format!("[{query}].{field}"), what),
+                other => other,
+            })?);
+            let model = models.iter().position(|known| *known == model).unwrap_or_else(|| {
+                models.push(model);
+                models.len() - 1
+            });
+            answers.push(GradedAnswer { query, model, correct, output_tokens });
+        }
+        write_json(&router.fit(&models, &queries, &answers)?)
+    }
+
+    /// The ability that published scores suggest.
+    #[wasm_bindgen(js_name = abilityFromScores)]
+    pub fn ability_from_scores(&self, scores: JsValue) -> Result<JsValue> {
+        let scores: BTreeMap<String, f64> =
+            read(scores, |path, what| Error::request(format!("scores.{path}"), what))?;
+        write_json(&self.router.borrow().ability_from_scores(&scores)?)
+    }
+
     /// A copy of the catalog in use.
     pub fn catalog(&self) -> Result<JsValue> {
         write_json(self.router.borrow().catalog())
@@ -172,6 +207,19 @@ impl JsRouter {
     pub fn versions(&self) -> Result<JsValue> {
         write(&self.router.borrow().versions())
     }
+}
+
+/// One graded answer.
+#[derive(Deserialize)]
+struct Outcome {
+    #[serde(default)]
+    prompt: Option<String>,
+    #[serde(default)]
+    messages: Option<Vec<Message>>,
+    model: String,
+    correct: f64,
+    #[serde(default)]
+    output_tokens: Option<f64>,
 }
 
 #[derive(Serialize)]

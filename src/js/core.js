@@ -45,6 +45,14 @@ export class Router {
     return this.#call((wasm) => wasm.constants(at, Date.now()));
   }
 
+  fit(outcomes) {
+    return this.#call((wasm) => wasm.fit(Array.isArray(outcomes) ? outcomes.map(asOutcome) : outcomes));
+  }
+
+  abilityFromScores(scores) {
+    return this.#call((wasm) => wasm.abilityFromScores(scores));
+  }
+
   catalog() {
     return this.#call((wasm) => wasm.catalog());
   }
@@ -159,6 +167,11 @@ function asRequest(request) {
   checkDepth(request.tools, "bad_request", "request field `tools`");
   // A field that is undefined is a field that is absent.
   return Object.fromEntries(Object.entries(request).filter(([, value]) => value !== undefined));
+}
+
+// Right or wrong is as good as 1 or 0.
+function asOutcome(outcome) {
+  return typeof outcome?.correct === "boolean" ? { ...outcome, correct: Number(outcome.correct) } : outcome;
 }
 
 // Calls a method of wasm with a function that tells `onProgress`. What that throws ends the search, and

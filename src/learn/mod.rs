@@ -232,10 +232,10 @@ mod tests {
     fn nothing_seen_is_the_prior() {
         let found = ability(&prior(), &[], &[]);
         assert_eq!(found.mean, prior().mean);
-        found.sd.iter().zip(&prior().sd).for_each(|(a, b)| assert!((a - b).abs() < 1e-12));
+        assert!(found.sd.iter().zip(&prior().sd).all(|(a, b)| (a - b).abs() < 1e-12));
         let found = length(&prior(), &[], &[]);
         assert!((found.residual_sd - 0.5f64.hypot(0.8)).abs() < 1e-12);
-        found.mean.iter().zip(&prior().mean).for_each(|(a, b)| assert!((a - b).abs() < 1e-12));
+        assert!(found.mean.iter().zip(&prior().mean).all(|(a, b)| (a - b).abs() < 1e-12));
     }
 
     #[test]
@@ -254,7 +254,7 @@ mod tests {
                 })
                 .collect()
         };
-        gradient(&found.mean).iter().for_each(|g| assert!(g.abs() < 1e-6, "{g}"));
+        assert!(gradient(&found.mean).iter().all(|g| g.abs() < 1e-6));
         // Numerical Hessian, inverted by Cramer's rule for its first entry.
         let h: Vec<Vec<f64>> = (0..3)
             .map(|k| {
@@ -305,7 +305,7 @@ mod tests {
     #[test]
     fn lengths_are_learnt_and_so_is_their_spread() {
         let (dimensions, _) = answers(4_000, &[0.0; 3]);
-        let noise = |i: usize| if i % 2 == 0 { 0.25 } else { -0.25 };
+        let noise = |i: usize| if i.is_multiple_of(2) { 0.25 } else { -0.25 };
         let logs: Vec<f64> =
             dimensions.iter().enumerate().map(|(i, h)| 2.0 + 0.4 * h[0] - 0.1 * h[1] + noise(i)).collect();
         let rows: Vec<&[f64]> = dimensions.iter().map(Vec::as_slice).collect();

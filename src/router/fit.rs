@@ -86,7 +86,9 @@ impl Router {
             }
         }
         let mut of_model = vec![Vec::new(); models.len()];
-        answers.iter().for_each(|answer| of_model[answer.model].push(answer));
+        for answer in answers {
+            of_model[answer.model].push(answer);
+        }
         let mut catalog = self.catalog.clone();
         if !catalog.version.ends_with(FITTED) {
             catalog.version.push_str(FITTED);
