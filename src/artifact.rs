@@ -71,70 +71,26 @@ pub struct Parameters {
     pub published: Option<Published>,
 }
 
-/// From published benchmark scores, or a price, to an ability; `learn::scores` documents the formulas.
+/// From published benchmark scores, or a price, to an ability; `learn::scores` documents the formulas. Rows are
+/// arrays to keep both the file and its reader small.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
 pub struct Published {
-    /// The known scores by name.
-    pub columns: BTreeMap<String, ScoreColumn>,
-    /// From the factor behind the scores to an ability.
-    pub map: FactorMap,
-    /// From a price to the factor.
-    pub price: PriceFactor,
-}
-
-/// How one published score follows the factor g.
-#[derive(Debug, Clone, Copy, PartialEq, Deserialize)]
-pub struct ScoreColumn {
-    /// The score is an Elo rating; otherwise it is in percent.
-    #[serde(default)]
-    pub elo: bool,
-    /// Percent that guessing gets right.
-    #[serde(default)]
-    pub guess: f64,
-    /// The score at g = 0, as log odds (Elo: in hundreds).
-    pub at: f64,
+    /// The known scores by name, each as `[guess, at, slope, noise]`: percent that guessing gets right, the score
+    /// at g = 0 as log odds, its growth with g, and its scatter. A name that ends in `elo` is a rating, in hundreds.
+    pub scores: BTreeMap<String, [f64; 4]>,
+    /// Mean, least and greatest g of the models with both scores and recorded outcomes.
+    pub known: [f64; 3],
+    /// The ability at the mean g, and how far off it was on models left out.
+    pub at: Prior,
     /// Its growth with g.
-    pub slope: f64,
-    /// Its scatter around that line.
-    pub noise: f64,
-}
-
-/// The ability that goes with a factor, linear in it, and how far off that was on models left out.
-#[derive(Debug, Clone, PartialEq, Deserialize)]
-pub struct FactorMap {
-    /// Mean g of the models that have both scores and recorded outcomes.
-    pub center: f64,
-    /// Their least g.
-    pub low: f64,
-    /// Their greatest g.
-    pub high: f64,
-    /// The ability at `center`.
-    pub at: Vec<f64>,
-    /// Its growth with g.
-    pub slope: Vec<f64>,
-    /// Standard deviation of `slope`.
-    pub slope_sd: Vec<f64>,
-    /// Root of the mean squared error on models left out.
-    pub off: Vec<f64>,
-    /// Share of the level's slope that is left above `high`.
+    pub slope: Prior,
+    /// Share of the level's slope that is left above the greatest known g.
     pub saturation: f64,
-    /// Standard deviation of the level per unit of g outside `low` to `high`.
+    /// Standard deviation of the level per unit of g outside the known.
     pub extrapolation: f64,
-}
-
-/// The factor g that goes with a price and a date of release.
-#[derive(Debug, Clone, Copy, PartialEq, Deserialize)]
-pub struct PriceFactor {
-    /// g at one USD per million tokens, 2026.
-    pub at: f64,
-    /// Per factor of ten in price, three parts input and one part output.
-    pub price: f64,
-    /// Per year.
-    pub year: f64,
-    /// The year taken for a model without a date.
-    pub undated: f64,
-    /// Standard deviation of g.
-    pub sd: f64,
+    /// g at one USD per million tokens in 2026, its growth per factor of ten in price and per year, the year
+    /// taken for a model without a date, and the standard deviation of g.
+    pub price: [f64; 5],
 }
 
 /// Standard deviation, in logits, of a query's own level.
@@ -290,10 +246,10 @@ impl Artifacts {
     }
 }
 
-fn parse<T: DeserializeOwned>(file: &str, json: &[u8]) -> Result<T> {
-    let mut de = serde_json::Deserializer::from_slice(json);
-    serde_path_to_error::deserialize(&mut de)
-        .map_err(|e| Error::artifact(file, format!("{}: {}", e.path(), e.inner())))
+/// A mistake is named by line and column, not by its path as in files that people write: these are checked by
+/// hash, and tracking paths through them would make the module a hundredth larger.
+pub(crate) fn parse<T: DeserializeOwned>(file: &str, json: &[u8]) -> Result<T> {
+    serde_json::from_slice(json).map_err(|e| Error::artifact(file, e))
 }
 
 fn supported(file: &str, format: u32) -> Result<()> {
@@ -338,15 +294,16 @@ impl Parameters {
             lengths.push(("abilities.*.length.mean", model.length.mean.len(), lengths_of));
         }
         if let Some(published) = &self.published {
-            let map = &published.map;
             lengths.extend([
-                ("published.map.at", map.at.len(), abilities),
-                ("published.map.slope", map.slope.len(), abilities),
-                ("published.map.slope_sd", map.slope_sd.len(), abilities),
-                ("published.map.off", map.off.len(), abilities),
+                ("published.at.mean", published.at.mean.len(), abilities),
+                ("published.at.sd", published.at.sd.len(), abilities),
+                ("published.slope.mean", published.slope.mean.len(), abilities),
+                ("published.slope.sd", published.slope.sd.len(), abilities),
             ]);
-            if published.columns.values().any(|c| c.noise <= 0.0 || !(0.0..100.0).contains(&c.guess)) {
-                let what = "`published.columns` needs noise > 0 and guesses from 0 to below 100";
+            let bad = |[guess, _, _, noise]: &[f64; 4]| !(0.0..100.0).contains(guess) || *noise <= 0.0;
+            if let Some((name, _)) = published.scores.iter().find(|(_, score)| bad(score)) {
+                let what =
+                    format!("`published.scores.{name}` needs a guess from 0 to below 100 and noise > 0");
                 return Err(Error::artifact("parameters", what));
             }
         }

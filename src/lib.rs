@@ -53,8 +53,8 @@ mod wasm;
 pub mod eval;
 
 pub use artifact::{
-    ARTIFACT_FORMAT, Artifacts, FactorMap, FileEntry, Manifest, Parameters, PriceFactor, Prior, Published,
-    QuerySd, Reference, ReferenceQuery, RetrievalParameters, ScoreColumn, TokenWeights,
+    ARTIFACT_FORMAT, Artifacts, FileEntry, Manifest, Parameters, Prior, Published, QuerySd, Reference,
+    ReferenceQuery, RetrievalParameters, TokenWeights,
 };
 pub use catalog::{
     Ability, CATALOG_FORMAT, Catalog, CatalogChange, CatalogDiff, Finding, Imported, Length, Limit, Model,

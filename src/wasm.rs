@@ -7,7 +7,7 @@ use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::ops::ControlFlow;
 
-use js_sys::{Float64Array, Function, Uint8Array, Uint32Array};
+use js_sys::{Array, Float64Array, Function, Uint8Array, Uint32Array};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_wasm_bindgen::preserve;
@@ -19,7 +19,6 @@ use crate::error::{Error, Result, finite_non_negative};
 use crate::estimate::{Estimate, Interval};
 use crate::money::Moment;
 use crate::optimize::{Groups, Options, PricePoint, Problem, Progress, Solver, Stage, Status, Watch};
-use crate::query::Message;
 use crate::router::{GradedAnswer, RouteRequest, Router};
 
 #[wasm_bindgen(raw_module = "./error.js")]
@@ -151,25 +150,26 @@ impl JsRouter {
     }
 
     /// The catalog in use with abilities and lengths fitted to graded answers, and what became of each model.
-    pub fn fit(&self, outcomes: JsValue) -> Result<JsValue> {
-        let place = |path: &str, what| Error::request(format!("outcomes{path}"), what);
-        let outcomes: Vec<Outcome> = read(outcomes, |path, what| place(&path, what))?;
-        if outcomes.is_empty() {
-            return Err(place("", "is empty".to_owned()));
-        }
+    /// Answers are routing requests that name their `model`, grades, and output tokens (NaN: not counted).
+    pub fn fit(&self, requests: &Array, correct: &[f64], output_tokens: &[f64]) -> Result<JsValue> {
         let router = self.router.borrow();
-        let (mut models, mut queries, mut answers) = (Vec::new(), Vec::new(), Vec::new());
-        for (query, outcome) in outcomes.into_iter().enumerate() {
-            let Outcome { prompt, messages, model, correct, output_tokens } = outcome;
-            let request = RouteRequest { prompt, messages, ..RouteRequest::default() };
-            queries.push(router.describe(&request).map_err(|error| match error {
-                Error::Request { field, what } => place(&format!("[{query}].{field}"), what),
+        let (mut models, mut queries, mut answers) = (Vec::<String>::new(), Vec::new(), Vec::new());
+        for (query, (&correct, &tokens)) in correct.iter().zip(output_tokens).enumerate() {
+            let in_row = |error| match error {
+                Error::Request { field, what } => Error::request(format!("outcomes[{query}].{field}"), what),
                 other => other,
-            })?);
-            let model = models.iter().position(|known| *known == model).unwrap_or_else(|| {
-                models.push(model);
+            };
+            let mut request = read_request(requests.get(query as u32)).map_err(in_row)?;
+            let id = request.model.take().unwrap_or_default();
+            if router.catalog().position(&id).is_none() {
+                return Err(in_row(Error::request("model", format!("the catalog has no model `{id}`"))));
+            }
+            queries.push(router.describe(&request).map_err(in_row)?);
+            let model = models.iter().position(|known| *known == id).unwrap_or_else(|| {
+                models.push(id);
                 models.len() - 1
             });
+            let output_tokens = Some(tokens).filter(|tokens| !tokens.is_nan());
             answers.push(GradedAnswer { query, model, correct, output_tokens });
         }
         write_json(&router.fit(&models, &queries, &answers)?)
@@ -177,9 +177,13 @@ impl JsRouter {
 
     /// The ability that published scores suggest.
     #[wasm_bindgen(js_name = abilityFromScores)]
-    pub fn ability_from_scores(&self, scores: JsValue) -> Result<JsValue> {
-        let scores: BTreeMap<String, f64> =
-            read(scores, |path, what| Error::request(format!("scores.{path}"), what))?;
+    pub fn ability_from_scores(&self, names: &Array, scores: &[f64]) -> Result<JsValue> {
+        let named =
+            names.iter().zip(scores).map(|(name, &score)| (name.as_string().unwrap_or_default(), score));
+        let mut scores = BTreeMap::new();
+        for (name, score) in named {
+            scores.insert(name, score);
+        }
         write_json(&self.router.borrow().ability_from_scores(&scores)?)
     }
 
@@ -207,19 +211,6 @@ impl JsRouter {
     pub fn versions(&self) -> Result<JsValue> {
         write(&self.router.borrow().versions())
     }
-}
-
-/// One graded answer.
-#[derive(Deserialize)]
-struct Outcome {
-    #[serde(default)]
-    prompt: Option<String>,
-    #[serde(default)]
-    messages: Option<Vec<Message>>,
-    model: String,
-    correct: f64,
-    #[serde(default)]
-    output_tokens: Option<f64>,
 }
 
 #[derive(Serialize)]

@@ -148,9 +148,9 @@ def read_scores(models: list[dict], overrides: dict) -> dict[tuple[str, str], di
     return rows
 
 
-def levels(models: list[dict], overrides: dict) -> tuple[dict[tuple[str, str], tuple[float, float, int]], dict[str, dict]]:
-    """(model, effort; "" is the effort it was scored at) -> g, its sd, and the number of scores behind it; and the columns
-    as `published` has them."""
+def levels(models: list[dict], overrides: dict) -> tuple[dict[tuple[str, str], tuple[float, float, int]], dict[str, list[float]]]:
+    """(model, effort; "" is the effort it was scored at) -> g, its sd, and the number of scores behind it; and the
+    columns' constants as `published` has them."""
     rows = read_scores(models, overrides)
     names = list(rows)
     counts: dict[str, int] = {}
@@ -197,20 +197,19 @@ def levels(models: list[dict], overrides: dict) -> tuple[dict[tuple[str, str], t
             step = factor.steps(index43, log_odds("aa_index_v4_3", value) - log_odds("aa_index_v4_3", scores["value"]))
             # The index at another effort is one score, and the shrinking is itself uncertain.
             result[model["id"], effort] = (g + shrink * float(step), float(np.hypot(sd, 0.3 * step)), n)
-    followed = {c: score_column(c, factor, j) for j, c in enumerate(columns)}
+    followed = {c: score_constants(c, factor, j) for j, c in enumerate(columns)}
     alone = np.array([published.posterior(followed, {c: v for c, v in zip(columns, r) if np.isfinite(v)}) for r in x])
     print(f"one model at a time, from the columns' constants: g differs by at most {np.abs(alone[:, 0] - factor.g).max():.4f}, "
           f"its sd by {np.abs(alone[:, 1] - factor.sd).max():.4f}")
     return result, followed
 
 
-def score_column(name: str, factor: Factor, j: int) -> dict:
-    """How a column follows g, in log odds."""
-    scale = factor.scale[j]
-    found = {"elo": True} if is_elo(name) else {"guess": guessed(name)} if guessed(name) else {}
+def score_constants(name: str, factor: Factor, j: int) -> list[float]:
+    """How a column follows g, in log odds: what guessing gets, value at g = 0, slope, noise."""
+    scale, digits = factor.scale[j], published.digits
     # Next to an Elo of 14 (hundreds), four digits would be coarser than the noise of other columns.
-    return found | {"at": round(float(factor.mean[j] + scale * factor.offset[j]), 4), "slope": published.digits(scale * factor.slope[j]),
-                    "noise": published.digits(scale * factor.noise[j])}
+    return [0.0 if is_elo(name) else guessed(name), round(float(factor.mean[j] + scale * factor.offset[j]), 4),
+            digits(scale * factor.slope[j]), digits(scale * factor.noise[j])]
 
 
 class Map:
@@ -256,9 +255,10 @@ class Map:
 
 
     def constants(self) -> dict:
-        return {"center": published.digits(self.g.mean()), "low": published.digits(self.low), "high": published.digits(self.high), "at": short(self.at_mean),
-                "slope": short(self.slope), "slope_sd": short(self.slope_sd),
-                "off": short(np.sqrt((self.left_out**2).mean(0))), "saturation": SATURATION, "extrapolation": EXTRAPOLATION}
+        return {"known": short(np.array([self.g.mean(), self.low, self.high])),
+                "at": {"mean": short(self.at_mean), "sd": short(np.sqrt((self.left_out**2).mean(0)))},
+                "slope": {"mean": short(self.slope), "sd": short(self.slope_sd)},
+                "saturation": SATURATION, "extrapolation": EXTRAPOLATION}
 
 
 def sigmoid(x: np.ndarray) -> np.ndarray:
@@ -291,9 +291,9 @@ class ByPrice:
         """One sd below what price and date suggest."""
         return float(self.coefficients @ self.features(model)) - self.sd
 
-    def constants(self) -> dict:
-        at, price, per_year = (published.digits(c) for c in self.coefficients)
-        return {"at": at, "price": price, "year": per_year, "undated": round(year(None), 4), "sd": published.digits(self.sd)}
+    def constants(self) -> list[float]:
+        """g at one USD in 2026, per factor of ten, per year, the year of models without a date, and the sd."""
+        return short(np.array([*self.coefficients, year(None), self.sd]))
 
 
 def usd(value: float | None) -> float | None:
@@ -449,7 +449,7 @@ def build(data: Path) -> tuple[dict, dict]:
                        "Prices and limits: LiteLLM (MIT) and models.dev (MIT).",
         "models": entries,
     }
-    constants = {"columns": columns, "map": to_ability.constants(), "price": by_price.constants()}
+    constants = {"scores": columns} | to_ability.constants() | {"price": by_price.constants()}
     return catalog, {"queries": reference, "published": constants, "left_out": left_out(to_ability, anchors)}
 
 
@@ -523,7 +523,7 @@ def main() -> None:
     parameters.write_text(json.dumps(with_constants, separators=(",", ":")) + "\n")
     published.write_fixture(FIXTURE, extra["published"], log_odds)
     packed = len(gzip.compress(json.dumps(extra["published"], separators=(",", ":")).encode(), 9))
-    print(f"\n{parameters}: constants of {len(extra['published']['columns'])} scores, {packed} bytes gzipped")
+    print(f"\n{parameters}: constants of {len(extra['published']['scores'])} scores, {packed} bytes gzipped")
     if args.pennyroute:
         # The program refuses artifacts that the manifest does not vouch for.
         manifest.write(MODELS)

@@ -31,9 +31,9 @@ def digits(value: float) -> float:
     return float(f"{value:.4g}")
 
 
-def posterior(columns: dict[str, dict], odds: dict[str, float]) -> tuple[float, float]:
-    """g and its sd from the log odds of one model."""
-    at, slope, noise = (np.array([columns[c][key] for c in odds]) for key in ("at", "slope", "noise"))
+def posterior(scores: dict[str, list[float]], odds: dict[str, float]) -> tuple[float, float]:
+    """g and its sd from the log odds of one model; a score is [guess, at, slope, noise]."""
+    _, at, slope, noise = np.array([scores[c] for c in odds]).T
     x, weight = np.array(list(odds.values())), np.ones(len(odds))
     for _ in range(ROUNDS):
         variance = 1 / (1 + (weight * (slope / noise) ** 2).sum())
@@ -42,27 +42,30 @@ def posterior(columns: dict[str, dict], odds: dict[str, float]) -> tuple[float, 
     return float(g), float(np.sqrt(variance))
 
 
-def ability(m: dict, g: float, sd: float) -> tuple[np.ndarray, np.ndarray]:
-    slope, edge = np.array(m["slope"]), np.clip(g, m["low"], m["high"])
-    at = np.full(len(slope), edge - m["center"])
-    at[0] += (g - edge) * (m["saturation"] if g > edge else 1.0)
-    variance = np.array(m["off"]) ** 2 + (np.array(m["slope_sd"]) * at) ** 2 + (slope * sd) ** 2
-    variance[0] += (m["extrapolation"] * (g - edge)) ** 2
-    return np.array(m["at"]) + slope * at, np.sqrt(variance)
+def ability(published: dict, g: float, sd: float) -> tuple[np.ndarray, np.ndarray]:
+    center, low, high = published["known"]
+    (mean, off), (slope, slope_sd) = ((np.array(published[k]["mean"]), np.array(published[k]["sd"])) for k in ("at", "slope"))
+    edge = np.clip(g, low, high)
+    steps = np.full(len(slope), edge - center)
+    steps[0] += (g - edge) * (published["saturation"] if g > edge else 1.0)
+    variance = off**2 + (slope_sd * steps) ** 2 + (slope * sd) ** 2
+    variance[0] += (published["extrapolation"] * (g - edge)) ** 2
+    return mean + slope * steps, np.sqrt(variance)
 
 
-def g_by_price(p: dict, input_usd: float, output_usd: float, released: str | None) -> float:
-    year = p["undated"] if released is None else int(released[:4]) + (int(released[5:7]) - 0.5) / 12
-    return p["at"] + p["price"] * np.log10(0.75 * input_usd + 0.25 * output_usd) + p["year"] * (year - 2026) - p["sd"]
+def g_by_price(price: list[float], input_usd: float, output_usd: float, released: str | None) -> float:
+    at, tenfold, per_year, undated, sd = price
+    year = undated if released is None else int(released[:4]) + (int(released[5:7]) - 0.5) / 12
+    return at + tenfold * np.log10(0.75 * input_usd + 0.25 * output_usd) + per_year * (year - 2026) - sd
 
 
 def write_fixture(path: Path, published: dict, log_odds) -> None:
     def case(given: dict, g: float, sd: float) -> dict:
-        mean, spread = ability(published["map"], g, sd)
+        mean, spread = ability(published, g, sd)
         return given | {"g": g, "sd": sd, "ability": {"mean": mean.tolist(), "sd": spread.tolist()}}
 
-    scored = [case({"scores": s}, *posterior(published["columns"], {c: log_odds(c, v) for c, v in s.items()})) for s in SCORES]
-    priced = [case({"input": i, "output": o, "released": r}, g_by_price(published["price"], i, o, r), published["price"]["sd"])
+    scored = [case({"scores": s}, *posterior(published["scores"], {c: log_odds(c, v) for c, v in s.items()})) for s in SCORES]
+    priced = [case({"input": i, "output": o, "released": r}, g_by_price(published["price"], i, o, r), published["price"][-1])
               for i, o, r in PRICES]
     path.write_text(json.dumps({"published": published, "scored": scored, "priced": priced}, separators=(",", ":")) + "\n")
 

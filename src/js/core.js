@@ -46,11 +46,23 @@ export class Router {
   }
 
   fit(outcomes) {
-    return this.#call((wasm) => wasm.fit(Array.isArray(outcomes) ? outcomes.map(asOutcome) : outcomes));
+    return this.#call((wasm) => {
+      if (!Array.isArray(outcomes) || !outcomes.length) throw new PennyrouteError("bad_request", "outcomes: must be an array, not empty");
+      const column = (field, convert) =>
+        Float64Array.from(outcomes, (row, i) => asNumber(convert(row?.[field]), `outcomes[${i}].${field}`));
+      const correct = column("correct", (value) => (typeof value === "boolean" ? Number(value) : value));
+      const output_tokens = column("output_tokens", (value) => value ?? NaN); // NaN: not counted
+      const requests = outcomes.map(({ prompt, messages, model }) => asRequest({ prompt, messages, model }));
+      return wasm.fit(requests, correct, output_tokens);
+    });
   }
 
   abilityFromScores(scores) {
-    return this.#call((wasm) => wasm.abilityFromScores(scores));
+    return this.#call((wasm) => {
+      const names = Object.keys(scores ?? {});
+      const values = Float64Array.from(names, (name) => asNumber(scores[name], `scores.${name}`));
+      return wasm.abilityFromScores(names, values);
+    });
   }
 
   catalog() {
@@ -169,9 +181,9 @@ function asRequest(request) {
   return Object.fromEntries(Object.entries(request).filter(([, value]) => value !== undefined));
 }
 
-// Right or wrong is as good as 1 or 0.
-function asOutcome(outcome) {
-  return typeof outcome?.correct === "boolean" ? { ...outcome, correct: Number(outcome.correct) } : outcome;
+function asNumber(value, place) {
+  if (typeof value !== "number") throw new PennyrouteError("bad_request", `${place}: must be a number`);
+  return value;
 }
 
 // Calls a method of wasm with a function that tells `onProgress`. What that throws ends the search, and

@@ -85,7 +85,7 @@ impl Design {
     }
 
     /// The Cholesky factor of `Σ_i weight_i·z_i z_iᵀ + diag(precision)`.
-    fn information(&self, weights: impl Iterator<Item = f64>, precision: &[f64]) -> Vec<f64> {
+    fn information(&self, weights: &[f64], precision: &[f64]) -> Vec<f64> {
         let d = self.width;
         let mut matrix = vec![0.0; d * d];
         for (z, weight) in self.rows().zip(weights) {
@@ -119,7 +119,10 @@ pub fn ability(prior: &Prior, skills: &[&[f64]], graded: &[(f64, f64)]) -> Poste
     let chances = |w: &[f64]| -> Vec<f64> {
         z.rows().zip(graded).map(|(z, (difficulty, _))| sigmoid(dot(w, z) - difficulty)).collect()
     };
-    let information = |p: &[f64]| z.information(p.iter().map(|p| p * (1.0 - p)), &precision);
+    let information = |p: &[f64]| {
+        let weights: Vec<f64> = p.iter().map(|p| p * (1.0 - p)).collect();
+        z.information(&weights, &precision)
+    };
 
     let mut w = prior.mean.clone();
     let mut value = objective(&w);
@@ -168,7 +171,7 @@ pub fn length(prior: &Prior, dimensions: &[&[f64]], log_tokens: &[f64]) -> Poste
     let mut v = prior.mean.clone();
     let mut variance = Vec::new();
     for _ in 0..ROUNDS {
-        let information = x.information(log_tokens.iter().map(|_| 1.0 / residual), &precision);
+        let information = x.information(&vec![1.0 / residual; log_tokens.len()], &precision);
         v = prior.mean.iter().zip(&precision).map(|(mean, p)| mean * p).collect();
         for (x, log) in x.rows().zip(log_tokens) {
             v.iter_mut().zip(x).for_each(|(v, x)| *v += x * log / residual);
@@ -193,6 +196,8 @@ fn precisions(prior: &Prior) -> Vec<f64> {
     prior.sd.iter().map(|sd| sd.max(LEAST_SD).powi(-2)).collect()
 }
 
+/// Not worth a copy at each of its many calls: the module is downloaded.
+#[inline(never)]
 fn dot(a: &[f64], b: &[f64]) -> f64 {
     a.iter().zip(b).map(|(a, b)| a * b).sum()
 }

@@ -9,8 +9,8 @@
 //! w_j   = 5 / (4 + ((x_j − at_j − slope_j·g)² + slope_j²·v)/noise_j²)            in turn (EM)
 //! ```
 //!
-//! **Ability.** Linear in g, learnt on models with both scores and recorded outcomes (`models/train/catalog.py`,
-//! which fits the constants). Beyond those the weights stay at their edge and the level goes on at a share of
+//! **Ability.** Linear in g, learnt on models with both scores and recorded outcomes (`models/train/catalog.py`
+//! fits the constants). Beyond those the weights stay at their edge and the level goes on at a share of
 //! its slope. Variance: the error on models left out, the slope's own, that of g, and for the level a term
 //! that grows with the distance beyond the known.
 //!
@@ -20,7 +20,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::artifact::{FactorMap, Published, ScoreColumn};
+use crate::artifact::Published;
 use crate::catalog::{Ability, Source};
 use crate::error::{Error, Result};
 use crate::money::{Day, Rates};
@@ -49,17 +49,19 @@ pub fn from_scores(published: &Published, scores: &BTreeMap<String, f64>) -> Res
     }
     let mut known = Vec::with_capacity(scores.len());
     for (name, &score) in scores {
-        let column = published.columns.get(name).ok_or_else(|| unknown(name, published.columns.keys()))?;
-        known.push((column, log_odds(name, column, score)?));
+        let Some(&[guess, at, slope, noise]) = published.scores.get(name) else {
+            return Err(unknown(published, name));
+        };
+        known.push([log_odds(name, guess, score)? - at, slope, noise * noise]);
     }
     let (g, sd) = posterior(&known);
     let note = format!("{} scores, g {g:.2}", known.len());
-    Ok(place(&published.map, g, sd, Source::Published, note))
+    Ok(place(published, g, sd, Source::Published, note))
 }
 
 /// The ability that a price (USD per million tokens) and a date of release suggest.
 pub fn from_price(published: &Published, rates: Rates, released: Option<Day>) -> Result<Placed> {
-    let p = &published.price;
+    let [at, price, per_year, undated, sd] = published.price;
     let usd = 0.75 * rates.input + 0.25 * rates.output;
     if !(usd.is_finite() && usd > 0.0) {
         return Err(Error::Number {
@@ -68,74 +70,72 @@ pub fn from_price(published: &Published, rates: Rates, released: Option<Day>) ->
             expected: "USD per million tokens above 0",
         });
     }
-    let year = released.map_or(p.undated, Day::year);
-    let g = p.at + p.price * usd.log10() + p.year * (year - 2026.0) - p.sd;
+    let year = released.map_or(undated, Day::year);
+    let g = at + price * usd.log10() + per_year * (year - 2026.0) - sd;
     let note = format!("no scores, g {g:.2} by price and date, one sd down");
-    Ok(place(&published.map, g, p.sd, Source::Price, note))
+    Ok(place(published, g, sd, Source::Price, note))
 }
 
-fn log_odds(name: &str, column: &ScoreColumn, score: f64) -> Result<f64> {
-    let (most, expected) = if column.elo {
-        (5000.0, "an Elo rating from 0 to 5000")
-    } else {
-        (100.0, "a percentage from 0 to 100")
-    };
+fn log_odds(name: &str, guess: f64, score: f64) -> Result<f64> {
+    let elo = name.ends_with("elo");
+    let (most, expected) =
+        if elo { (5000.0, "an Elo rating from 0 to 5000") } else { (100.0, "a percentage from 0 to 100") };
     if !(0.0..=most).contains(&score) {
         return Err(Error::Number { place: format!("scores.{name}"), value: score.to_string(), expected });
     }
-    if column.elo {
+    if elo {
         return Ok(score / 100.0);
     }
-    let share = ((score - column.guess) / (100.0 - column.guess)).clamp(SURE.0, SURE.1);
+    let share = ((score - guess) / (100.0 - guess)).clamp(SURE.0, SURE.1);
     Ok((share / (1.0 - share)).ln())
 }
 
-/// Mean and standard deviation of g given log odds.
-fn posterior(scores: &[(&ScoreColumn, f64)]) -> (f64, f64) {
-    let mut weights = vec![1.0; scores.len()];
-    let (mut g, mut variance) = (0.0, 1.0);
+/// Mean and standard deviation of g given scores as `[x − at, slope, noise²]`.
+fn posterior(scores: &[[f64; 3]]) -> (f64, f64) {
+    let (mut g, mut variance) = (0.0, f64::NAN);
     for _ in 0..ROUNDS {
         let (mut precision, mut pull) = (1.0, 0.0);
-        for ((c, x), w) in scores.iter().zip(&weights) {
-            precision += w * (c.slope / c.noise).powi(2);
-            pull += w * c.slope * (x - c.at) / (c.noise * c.noise);
+        for [x, slope, noise] in scores {
+            let error = (x - slope * g).powi(2) + slope * slope * variance;
+            // Nothing is known of g in the first round: all weigh the same.
+            let weight = if variance.is_nan() { 1.0 } else { 5.0 / (4.0 + error / noise) };
+            precision += weight * slope * slope / noise;
+            pull += weight * slope * x / noise;
         }
         (g, variance) = (pull / precision, 1.0 / precision);
-        for ((c, x), w) in scores.iter().zip(&mut weights) {
-            let error = (x - c.at - c.slope * g).powi(2) + c.slope * c.slope * variance;
-            *w = 5.0 / (4.0 + error / (c.noise * c.noise));
-        }
     }
     (g, variance.sqrt())
 }
 
-fn place(map: &FactorMap, g: f64, sd: f64, source: Source, note: String) -> Placed {
-    let edge = g.clamp(map.low, map.high);
-    let beyond = (g - edge) * if g > edge { map.saturation } else { 1.0 };
-    let (mean, spread) = (0..map.at.len())
-        .map(|k| {
-            let at = edge - map.center + if k == 0 { beyond } else { 0.0 };
-            let far = if k == 0 { map.extrapolation * (g - edge) } else { 0.0 };
-            let variance =
-                map.off[k].powi(2) + (map.slope_sd[k] * at).powi(2) + (map.slope[k] * sd).powi(2) + far * far;
-            (map.at[k] + map.slope[k] * at, variance.sqrt())
-        })
-        .unzip();
+fn place(published: &Published, g: f64, sd: f64, source: Source, note: String) -> Placed {
+    let [center, low, high] = published.known;
+    let (at, slope) = (&published.at, &published.slope);
+    let edge = g.clamp(low, high);
+    let (mut mean, mut spread) = (Vec::new(), Vec::new());
+    for k in 0..at.mean.len() {
+        let mut steps = edge - center;
+        let mut variance = at.sd[k].powi(2) + (slope.mean[k] * sd).powi(2);
+        if k == 0 {
+            steps += (g - edge) * if g > edge { published.saturation } else { 1.0 };
+            variance += (published.extrapolation * (g - edge)).powi(2);
+        }
+        variance += (slope.sd[k] * steps).powi(2);
+        mean.push(at.mean[k] + slope.mean[k] * steps);
+        spread.push(variance.sqrt());
+    }
     Placed { ability: Ability { mean, sd: spread, source, note: Some(note) }, g, sd }
 }
 
-fn unknown<'a>(name: &str, known: impl Iterator<Item = &'a String> + Clone) -> Error {
-    let parts = |text: &str| -> Vec<String> {
-        let parts = text.split(|c: char| !c.is_ascii_alphanumeric());
-        parts.filter(|part| part.len() > 2).map(str::to_lowercase).collect()
+/// The error of an unknown score; it lists those that share a part of the name, or else all.
+fn unknown(published: &Published, name: &str) -> Error {
+    let shares_a_part = |known: &str| {
+        name.split(['_', '-', ' ', '.']).any(|part| part.len() > 2 && known.contains(&part.to_lowercase()))
     };
-    let wanted = parts(name);
-    let near: Vec<&str> = known
-        .clone()
-        .filter(|known| parts(known).iter().any(|part| wanted.contains(part)))
-        .map(String::as_str)
-        .collect();
-    let (say, list) =
-        if near.is_empty() { ("known", known.map(String::as_str).collect()) } else { ("near", near) };
-    Error::request(format!("scores.{name}"), format!("is no known score ({say}: {})", list.join(", ")))
+    let list = |near: bool| {
+        let names = published.scores.keys().map(String::as_str);
+        names.filter(|known| !near || shares_a_part(known)).collect::<Vec<_>>().join(", ")
+    };
+    let near = list(true);
+    let (say, list) = if near.is_empty() { ("known", list(false)) } else { ("near", near) };
+    Error::request(format!("scores.{name}"), format!("is no known score ({say}: {list})"))
 }

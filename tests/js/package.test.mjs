@@ -129,7 +129,9 @@ test("bad outcomes are refused by their place", () => {
   refuses("bad_number", fit({ correct: 1.5 }), /outcomes\[1\]\.correct: 1\.5/);
   refuses("bad_number", fit({ correct: NaN }), /outcomes\[1\]\.correct: NaN/);
   refuses("bad_number", fit({ output_tokens: -1 }), /outcomes\[1\]\.output_tokens/);
-  refuses("bad_request", fit({ model: "nobody/nothing" }), /nobody\/nothing/);
+  refuses("bad_request", fit({ model: "nobody/nothing" }), /outcomes\[1\]\.model.*nobody\/nothing/);
+  refuses("bad_request", fit({ model: undefined }), /outcomes\[1\]\.model/);
+  refuses("bad_request", () => router.fit([null]), /outcomes\[0\]\.correct/);
   refuses("bad_request", fit({ prompt: undefined }), /outcomes\[1\]\.prompt/);
   refuses("bad_request", fit({ messages: [] }), /outcomes\[1\]\.prompt/);
 });
