@@ -253,7 +253,6 @@ class Map:
         variance[0] += (EXTRAPOLATION * max(0.0, g - self.high, self.low - g)) ** 2
         return mean, np.sqrt(variance)
 
-
     def constants(self) -> dict:
         return {"known": short(np.array([self.g.mean(), self.low, self.high])),
                 "at": {"mean": short(self.at_mean), "sd": short(np.sqrt((self.left_out**2).mean(0)))},
@@ -450,15 +449,16 @@ def build(data: Path) -> tuple[dict, dict]:
         "models": entries,
     }
     constants = {"scores": columns} | to_ability.constants() | {"price": by_price.constants()}
-    return catalog, {"queries": reference, "published": constants, "left_out": left_out(to_ability, anchors)}
+    return catalog, {"queries": reference, "published": constants, "left_out": left_out(to_ability, level, anchors)}
 
 
-def left_out(to_ability: Map, anchors: list[tuple[str, str]]) -> dict[str, tuple[np.ndarray, np.ndarray]]:
+def left_out(to_ability: Map, level: dict, anchors: list[tuple[str, str]]) -> dict[str, tuple[np.ndarray, np.ndarray]]:
     """Name in the outcomes -> ability and sd by a map fitted without it."""
     found = {}
-    for i, (_, name) in enumerate(anchors):
+    for i, (scored, name) in enumerate(anchors):
         rest = np.arange(len(anchors)) != i
-        found[name] = Map(to_ability.g[rest], to_ability.ability[rest])(float(to_ability.g[i]), 0.0)
+        g, sd, _ = level[scored, ""]
+        found[name] = Map(to_ability.g[rest], to_ability.ability[rest])(g, sd)
     return found
 
 
@@ -524,16 +524,16 @@ def main() -> None:
     published.write_fixture(FIXTURE, extra["published"], log_odds)
     packed = len(gzip.compress(json.dumps(extra["published"], separators=(",", ":")).encode(), 9))
     print(f"\n{parameters}: constants of {len(extra['published']['scores'])} scores, {packed} bytes gzipped")
-    if args.pennyroute:
-        # The program refuses artifacts that the manifest does not vouch for.
-        manifest.write(MODELS)
-        published.report_recorded(args.data, args.pennyroute, MODELS, extra["left_out"])
     lines = ",\n".join(json.dumps(e, separators=(",", ":"), ensure_ascii=False) for e in catalog["models"])
     head = json.dumps({k: v for k, v in catalog.items() if k != "models"}, separators=(",", ":"))[:-1]
     text = f'{head},"models":[\n{lines}\n]}}\n'
     args.out.write_text(text)
     packed = len(gzip.compress(text.encode(), 9))
     print(f"\n{args.out}: {len(catalog['models'])} entries, {len(text.encode())} bytes, {packed} gzipped")
+    if args.pennyroute:
+        # The program refuses artifacts that the manifest does not vouch for.
+        manifest.write(MODELS)
+        published.report_recorded(args.data, args.pennyroute, MODELS, extra["left_out"])
 
 
 if __name__ == "__main__":

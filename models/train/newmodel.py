@@ -2,13 +2,15 @@
 
     python models/train/newmodel.py --data ../shared/data --pennyroute target/debug/pennyroute
 
-Every core model is entered into a catalog without an ability, under a name of its own, and fitted from n outcomes sampled
-from the training split; the trained predictor alone is then asked about the validation split. AUC is the mean over models,
-ECE pools them (15 bins), in points. The shipped artifacts have seen the models' outcomes: this says what n outcomes are
+Every core model is entered into a catalog under a name of its own, without an ability or with the one that its published
+scores suggest to a map fitted without it, and fitted from n outcomes sampled from the training split; then the validation
+split is asked about. AUC is the mean over models, ECE pools them (15 bins), in points; so is the mean error of a model's
+mean accuracy. The shipped artifacts have seen the models' outcomes: this says what n outcomes are
 worth once skills and difficulty are known, not what leaving a model out of training would.
 """
 
 import argparse
+import contextlib
 import json
 import subprocess
 import tempfile
@@ -17,6 +19,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+import catalog
 from metrics import auc
 
 SIZES = (0, 10, 50, 200, 1000, None)   # None: every training outcome
@@ -56,7 +59,7 @@ def main() -> None:
     recorded = json.loads((given.artifacts / "parameters.json").read_text())["abilities"]
     columns = ["query_id", "model", "correct", "output_tokens", "split"]
 
-    def catalog(path: Path, abilities: dict) -> None:
+    def enter(path: Path, abilities: dict) -> None:
         entries = [{"id": name, "provider": "new", "base": name, "cost": {"input": 1, "output": 1}, "ability": abilities.get(name)}
                    for name in names]
         path.write_text(json.dumps({"format": 1, "version": "check", "models": entries}))
@@ -73,26 +76,28 @@ def main() -> None:
             run("predict", "--queries", asked, "--catalog", path, "--estimator", estimator, "--out", estimates)
             return figures(truth, estimates)
 
-        print("                  trained predictor alone            with neighbors")
-        print("outcomes          AUC     ECE   mean off by          AUC     ECE   mean off by")
-
         def show(label: str, runs: list[tuple[float, ...]]) -> None:
             a, e, m, ab, eb, mb = np.mean(runs, 0)
             print(f"{label:14}  {a:.4f}  {e:5.2f}  {m:5.2f}               {ab:.4f}  {eb:5.2f}  {mb:5.2f}", flush=True)
 
-        catalog(blank, {})
-        for n in SIZES:
-            runs = []
-            for _ in range(1 if n in (0, None) else SEEDS):
-                # n = 0 still needs a file with a row; naming the models gives those without outcomes the prior.
-                drawn = train if n is None else train.groupby("model").sample(max(n, 1), random_state=int(random.integers(2**31)))
-                drawn[columns].to_parquet(sample)
-                if n == 0:
-                    drawn.assign(model="nobody")[columns].drop_duplicates("query_id").to_parquet(sample)
-                run("fit", "--queries", queries, "--outcomes", sample, "--catalog", blank, "--out", fitted, "--models", ",".join(names))
-                runs.append(judge(fitted, "trained") + judge(fitted, "blend"))
-            show("all" if n is None else str(n), runs)
-        catalog(blank, {name: recorded[name.removeprefix("new/")]["ability"] for name in names})
+        with contextlib.redirect_stdout(None):
+            left_out = catalog.build(given.data)[1]["left_out"]
+        scored = {f"new/{name}": {"mean": mean.tolist(), "sd": sd.tolist(), "source": "published"} for name, (mean, sd) in left_out.items()}
+        for prior, abilities in (("over all models", {}), ("by published scores", scored)):
+            print(f"prior {prior:19} trained predictor alone          with neighbors")
+            print("outcomes          AUC     ECE   mean off by          AUC     ECE   mean off by")
+            enter(blank, abilities)
+            for n in SIZES:
+                runs = []
+                for _ in range(1 if n in (0, None) else SEEDS):
+                    drawn = train if n is None else train.groupby("model").sample(max(n, 1), random_state=int(random.integers(2**31)))
+                    # n = 0 still needs a file with a row; of a named model without outcomes nothing is learnt.
+                    drawn = drawn.assign(model="nobody").drop_duplicates("query_id") if n == 0 else drawn
+                    drawn[columns].to_parquet(sample)
+                    run("fit", "--queries", queries, "--outcomes", sample, "--catalog", blank, "--out", fitted, "--models", ",".join(names))
+                    runs.append(judge(fitted, "trained") + judge(fitted, "blend"))
+                show("all" if n is None else str(n), runs)
+        enter(blank, {name: recorded[name.removeprefix("new/")]["ability"] for name in names})
         show("as shipped", [judge(blank, "trained") + judge(blank, "blend")])
 
 
