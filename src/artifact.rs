@@ -70,6 +70,31 @@ pub struct Parameters {
     pub token_factors: BTreeMap<String, f64>,
     /// The recorded models by the name they have in the outcomes.
     pub abilities: BTreeMap<String, RecordedModel>,
+    /// What turns published scores and prices into abilities; older artifacts have none.
+    #[serde(default)]
+    pub published: Option<Published>,
+}
+
+/// From published benchmark scores, or a price, to an ability; `learn::scores` documents the formulas. Rows are
+/// arrays to keep both the file and its reader small.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+pub struct Published {
+    /// The known scores by name, each as `[guess, at, slope, noise]`: percent that guessing gets right, the score
+    /// at g = 0 as log odds, its growth with g, and its scatter. A name that ends in `elo` is a rating, in hundreds.
+    pub scores: BTreeMap<String, [f64; 4]>,
+    /// Mean, least and greatest g of the models with both scores and recorded outcomes.
+    pub known: [f64; 3],
+    /// The ability at the mean g, and how far off it was on models left out.
+    pub at: Prior,
+    /// Its growth with g.
+    pub slope: Prior,
+    /// Share of the level's slope that is left above the greatest known g.
+    pub saturation: f64,
+    /// Standard deviation of the level per unit of g outside the known.
+    pub extrapolation: f64,
+    /// g at one USD per million tokens in 2026, its growth per factor of ten in price and per year, the year
+    /// taken for a model without a date, and the standard deviation of g.
+    pub price: [f64; 5],
 }
 
 /// Standard deviation, in logits, of a query's own level.
@@ -227,10 +252,10 @@ impl Artifacts {
     }
 }
 
-fn parse<T: DeserializeOwned>(file: &str, json: &[u8]) -> Result<T> {
-    let mut de = serde_json::Deserializer::from_slice(json);
-    serde_path_to_error::deserialize(&mut de)
-        .map_err(|e| Error::artifact(file, format!("{}: {}", e.path(), e.inner())))
+/// A mistake is named by line and column, not by its path as in files that people write: these are checked by
+/// hash, and tracking paths through them would make the module a hundredth larger.
+pub(crate) fn parse<T: DeserializeOwned>(file: &str, json: &[u8]) -> Result<T> {
+    serde_json::from_slice(json).map_err(|e| Error::artifact(file, e))
 }
 
 fn supported(file: &str, format: u32) -> Result<()> {
@@ -273,6 +298,20 @@ impl Parameters {
             lengths.push(("abilities.*.ability.mean", model.ability.mean.len(), abilities));
             lengths.push(("abilities.*.ability.sd", model.ability.sd.len(), abilities));
             lengths.push(("abilities.*.length.mean", model.length.mean.len(), lengths_of));
+        }
+        if let Some(published) = &self.published {
+            lengths.extend([
+                ("published.at.mean", published.at.mean.len(), abilities),
+                ("published.at.sd", published.at.sd.len(), abilities),
+                ("published.slope.mean", published.slope.mean.len(), abilities),
+                ("published.slope.sd", published.slope.sd.len(), abilities),
+            ]);
+            let bad = |[guess, _, _, noise]: &[f64; 4]| !(0.0..100.0).contains(guess) || *noise <= 0.0;
+            if let Some((name, _)) = published.scores.iter().find(|(_, score)| bad(score)) {
+                let what =
+                    format!("`published.scores.{name}` needs a guess from 0 to below 100 and noise > 0");
+                return Err(Error::artifact("parameters", what));
+            }
         }
         for (name, found, expected) in lengths {
             if found != expected {

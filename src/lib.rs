@@ -36,6 +36,7 @@ mod money;
 mod query;
 
 // The parts, which know the domain but not each other.
+mod learn;
 pub mod optimize;
 mod predict;
 pub mod retrieve;
@@ -52,8 +53,8 @@ mod wasm;
 pub mod eval;
 
 pub use artifact::{
-    ARTIFACT_FORMAT, Artifacts, FileEntry, Manifest, Parameters, Prior, QuerySd, Reference, ReferenceQuery,
-    RetrievalParameters, TokenWeights,
+    ARTIFACT_FORMAT, Artifacts, FileEntry, Manifest, Parameters, Prior, Published, QuerySd, Reference,
+    ReferenceQuery, RetrievalParameters, TokenWeights,
 };
 pub use catalog::{
     Ability, CATALOG_FORMAT, Catalog, CatalogChange, CatalogDiff, Finding, Imported, Length, Limit, Model,
@@ -61,12 +62,13 @@ pub use catalog::{
 };
 pub use error::{Error, Result};
 pub use estimate::{Estimate, Estimates, Estimator, Interval};
+pub use learn::{Placed, from_price, from_scores};
 pub use money::{Change, Day, Hours, Moment, PriceList, Prices, Rates, Tier, TimeOfDay};
 pub use predict::{Description, Predictor};
 pub use query::{
     CalledFunction, Content, Message, Needs, Part, Query, TextCounts, ToolCall, replace_lone_surrogates,
 };
 pub use router::{
-    Alternative, Baseline, Code, Constant, DEFAULT_RELATIVE_QUALITY, Decision, Excluded, Exclusion,
-    ResponseFormat, RouteRequest, Router, Target, ToolDefinition, Versions,
+    Alternative, Baseline, Code, Constant, DEFAULT_RELATIVE_QUALITY, Decision, Excluded, Exclusion, Fitted,
+    FittedModel, GradedAnswer, ResponseFormat, RouteRequest, Router, Target, ToolDefinition, Versions,
 };

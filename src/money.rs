@@ -64,6 +64,11 @@ impl Day {
     pub fn days_from(self, at: Moment) -> i64 {
         self.0.duration_since(at.date).as_hours() / 24
     }
+
+    /// The year, with the middle of the month as its fraction.
+    pub fn year(self) -> f64 {
+        f64::from(self.0.year()) + (f64::from(self.0.month()) - 0.5) / 12.0
+    }
 }
 
 impl TryFrom<String> for Day {

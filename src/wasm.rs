@@ -4,9 +4,10 @@
 //! by way of JSON, which would turn NaN into null. What users see of this is `src/js/index.d.ts`.
 
 use std::cell::RefCell;
+use std::collections::BTreeMap;
 use std::ops::ControlFlow;
 
-use js_sys::{Float64Array, Function, Uint8Array, Uint32Array};
+use js_sys::{Array, Float64Array, Function, Uint8Array, Uint32Array};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_wasm_bindgen::preserve;
@@ -18,7 +19,7 @@ use crate::error::{Error, Result, finite_non_negative};
 use crate::estimate::{Estimate, Interval};
 use crate::money::Moment;
 use crate::optimize::{Groups, Options, PricePoint, Problem, Progress, Solver, Stage, Status, Watch};
-use crate::router::{RouteRequest, Router};
+use crate::router::{GradedAnswer, RouteRequest, Router};
 
 #[wasm_bindgen(raw_module = "./error.js")]
 extern "C" {
@@ -147,6 +148,44 @@ impl JsRouter {
     /// Every constant choice on the reference traffic.
     pub fn constants(&self, at: JsValue, now_ms: f64) -> Result<JsValue> {
         write(&self.router.borrow().constants(moment(at, now_ms)?)?)
+    }
+
+    /// The catalog in use with abilities and lengths fitted to graded answers, and what became of each model.
+    /// Answers are routing requests that name their `model`, grades, and output tokens (NaN: not counted).
+    pub fn fit(&self, requests: &Array, correct: &[f64], output_tokens: &[f64]) -> Result<JsValue> {
+        let router = self.router.borrow();
+        let (mut models, mut queries, mut answers) = (Vec::<String>::new(), Vec::new(), Vec::new());
+        for (query, (&correct, &tokens)) in correct.iter().zip(output_tokens).enumerate() {
+            let in_row = |error| match error {
+                Error::Request { field, what } => Error::request(format!("outcomes[{query}].{field}"), what),
+                other => other,
+            };
+            let mut request = read_request(requests.get(query as u32)).map_err(in_row)?;
+            let id = request.model.take().unwrap_or_default();
+            if router.catalog().position(&id).is_none() {
+                return Err(in_row(Error::request("model", format!("the catalog has no model `{id}`"))));
+            }
+            queries.push(router.describe(&request).map_err(in_row)?);
+            let model = models.iter().position(|known| *known == id).unwrap_or_else(|| {
+                models.push(id);
+                models.len() - 1
+            });
+            let output_tokens = Some(tokens).filter(|tokens| !tokens.is_nan());
+            answers.push(GradedAnswer { query, model, correct, output_tokens });
+        }
+        write_json(&router.fit(&models, &queries, &answers)?)
+    }
+
+    /// The ability that published scores suggest.
+    #[wasm_bindgen(js_name = abilityFromScores)]
+    pub fn ability_from_scores(&self, names: &Array, scores: &[f64]) -> Result<JsValue> {
+        let named =
+            names.iter().zip(scores).map(|(name, &score)| (name.as_string().unwrap_or_default(), score));
+        let mut scores = BTreeMap::new();
+        for (name, score) in named {
+            scores.insert(name, score);
+        }
+        write_json(&self.router.borrow().ability_from_scores(&scores)?)
     }
 
     /// A copy of the catalog in use.

@@ -1,6 +1,7 @@
-"""models/catalog.json: what is sold today, with abilities derived from published scores.
+"""models/catalog.json: what is sold today, with abilities derived from published scores; and, in parameters.json, the
+constants of that derivation, so that the router can do the same for models that appear later.
 
-    python models/train/catalog.py --data ../shared/data
+    python models/train/catalog.py --data ../shared/data [--pennyroute target/debug/pennyroute]
 
 Prices, limits and capabilities come from `published_scores.json` (LiteLLM's table, checked against models.dev), price
 tiers and off-peak hours from LiteLLM's table itself, corrections from `catalog_overrides.json`. The scores themselves are
@@ -19,6 +20,8 @@ not shipped, only what is derived from them:
 3. Models too new to have scores get g from their price and release date, with a wide sd, and one sd below what price and
    date suggest: a router picks by the estimate, so an optimistic guess would be called first of all.
 
+With --pennyroute it also says how far the mean accuracy of each anchor, left out of the map, is off what was recorded.
+
 Lengths of models without recorded outcomes are a prior: the artifacts' own for answers without reasoning, plus EFFORT
 (log tokens) for the thoughts.
 """
@@ -32,8 +35,12 @@ from pathlib import Path
 
 import numpy as np
 
+import manifest
+import published
+
 HERE = Path(__file__).parent
 MODELS = HERE.parent
+FIXTURE = MODELS.parent / "tests" / "fixtures" / "published.json"
 VERSION = "2026-11-20"
 
 # Published id -> name in the recorded outcomes. Only where both are the same snapshot of the same model.
@@ -81,11 +88,19 @@ SATURATION = 0.7
 EXTRAPOLATION = 0.25       # sd of the level per unit of g beyond the anchors
 
 
+def is_elo(column: str) -> bool:
+    return column.endswith("elo")
+
+
+def guessed(column: str) -> float:
+    """Percent right by guessing."""
+    return next((g for name, g in GUESSED.items() if name in column), 0.0)
+
+
 def log_odds(column: str, value: float) -> float:
-    if column.endswith("elo"):
+    if is_elo(column):
         return value / 100
-    guessed = next((g for name, g in GUESSED.items() if name in column), 0.0)
-    p = np.clip((value - guessed) / (100 - guessed), 0.005, 0.995)
+    p = np.clip((value - guessed(column)) / (100 - guessed(column)), 0.005, 0.995)
     return float(np.log(p / (1 - p)))
 
 
@@ -133,8 +148,9 @@ def read_scores(models: list[dict], overrides: dict) -> dict[tuple[str, str], di
     return rows
 
 
-def levels(models: list[dict], overrides: dict) -> dict[tuple[str, str], tuple[float, float, int]]:
-    """(model, effort; "" is the effort it was scored at) -> g, its sd, and the number of scores behind it."""
+def levels(models: list[dict], overrides: dict) -> tuple[dict[tuple[str, str], tuple[float, float, int]], dict[str, list[float]]]:
+    """(model, effort; "" is the effort it was scored at) -> g, its sd, and the number of scores behind it; and the
+    columns' constants as `published` has them."""
     rows = read_scores(models, overrides)
     names = list(rows)
     counts: dict[str, int] = {}
@@ -181,7 +197,19 @@ def levels(models: list[dict], overrides: dict) -> dict[tuple[str, str], tuple[f
             step = factor.steps(index43, log_odds("aa_index_v4_3", value) - log_odds("aa_index_v4_3", scores["value"]))
             # The index at another effort is one score, and the shrinking is itself uncertain.
             result[model["id"], effort] = (g + shrink * float(step), float(np.hypot(sd, 0.3 * step)), n)
-    return result
+    followed = {c: score_constants(c, factor, j) for j, c in enumerate(columns)}
+    alone = np.array([published.posterior(followed, {c: v for c, v in zip(columns, r) if np.isfinite(v)}) for r in x])
+    print(f"one model at a time, from the columns' constants: g differs by at most {np.abs(alone[:, 0] - factor.g).max():.4f}, "
+          f"its sd by {np.abs(alone[:, 1] - factor.sd).max():.4f}")
+    return result, followed
+
+
+def score_constants(name: str, factor: Factor, j: int) -> list[float]:
+    """How a column follows g, in log odds: what guessing gets, value at g = 0, slope, noise."""
+    scale, digits = factor.scale[j], published.digits
+    # Next to an Elo of 14 (hundreds), four digits would be coarser than the noise of other columns.
+    return [0.0 if is_elo(name) else guessed(name), round(float(factor.mean[j] + scale * factor.offset[j]), 4),
+            digits(scale * factor.slope[j]), digits(scale * factor.noise[j])]
 
 
 class Map:
@@ -225,6 +253,12 @@ class Map:
         variance[0] += (EXTRAPOLATION * max(0.0, g - self.high, self.low - g)) ** 2
         return mean, np.sqrt(variance)
 
+    def constants(self) -> dict:
+        return {"known": short(np.array([self.g.mean(), self.low, self.high])),
+                "at": {"mean": short(self.at_mean), "sd": short(np.sqrt((self.left_out**2).mean(0)))},
+                "slope": {"mean": short(self.slope), "sd": short(self.slope_sd)},
+                "saturation": SATURATION, "extrapolation": EXTRAPOLATION}
+
 
 def sigmoid(x: np.ndarray) -> np.ndarray:
     return 1 / (1 + np.exp(-x))
@@ -253,7 +287,12 @@ class ByPrice:
                 year(model["released"]) - 2026]
 
     def __call__(self, model: dict) -> float:
-        return float(self.coefficients @ self.features(model))
+        """One sd below what price and date suggest."""
+        return float(self.coefficients @ self.features(model)) - self.sd
+
+    def constants(self) -> list[float]:
+        """g at one USD in 2026, per factor of ten, per year, the year of models without a date, and the sd."""
+        return short(np.array([*self.coefficients, year(None), self.sd]))
 
 
 def usd(value: float | None) -> float | None:
@@ -355,14 +394,14 @@ def short(values: np.ndarray) -> list[float]:
     return [round(float(v), 4) + 0.0 for v in values]
 
 
-def build(data: Path) -> tuple[dict, dict, dict]:
+def build(data: Path) -> tuple[dict, dict]:
     models = json.loads((data / "published_scores.json").read_text())
     prices = json.loads(gzip.decompress((data / "litellm_model_prices.json.gz").read_bytes()))
     overrides = json.loads((HERE / "catalog_overrides.json").read_text())
     parameters = json.loads((MODELS / "parameters.json").read_text())
     reference = json.loads((MODELS / "reference.json").read_text())["queries"]
 
-    level = levels(models, overrides)
+    level, columns = levels(models, overrides)
     recorded = parameters["abilities"]
     anchors = [(p, o) for p, o in ANCHORS.items() if (p, "") in level and o in recorded]
     for missing in sorted(set(ANCHORS) - {p for p, _ in anchors}):
@@ -390,7 +429,7 @@ def build(data: Path) -> tuple[dict, dict, dict]:
                 mean, spread = to_ability(value, sd)
                 about = {"source": "published", "note": f"{n} scores, g {value:.2f}"}
             else:
-                value = by_price(model) - by_price.sd
+                value = by_price(model)
                 mean, spread = to_ability(value, by_price.sd)
                 about = {"source": "price", "note": f"no scores yet, g {value:.2f} by price and date, one sd down"}
             found["ability"] = {"mean": short(mean), "sd": short(spread)} | about
@@ -409,7 +448,18 @@ def build(data: Path) -> tuple[dict, dict, dict]:
                        "Prices and limits: LiteLLM (MIT) and models.dev (MIT).",
         "models": entries,
     }
-    return catalog, parameters, {"queries": reference, "recorded": recorded}
+    constants = {"scores": columns} | to_ability.constants() | {"price": by_price.constants()}
+    return catalog, {"queries": reference, "published": constants, "left_out": left_out(to_ability, level, anchors)}
+
+
+def left_out(to_ability: Map, level: dict, anchors: list[tuple[str, str]]) -> dict[str, tuple[np.ndarray, np.ndarray]]:
+    """Name in the outcomes -> ability and sd by a map fitted without it."""
+    found = {}
+    for i, (scored, name) in enumerate(anchors):
+        rest = np.arange(len(anchors)) != i
+        g, sd, _ = level[scored, ""]
+        found[name] = Map(to_ability.g[rest], to_ability.ability[rest])(g, sd)
+    return found
 
 
 def means(ability: np.ndarray, reference: list[dict]) -> np.ndarray:
@@ -464,15 +514,26 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--data", type=Path, required=True, help="folder with published_scores.json and LiteLLM's table")
     parser.add_argument("--out", type=Path, default=MODELS / "catalog.json")
+    parser.add_argument("--pennyroute", type=Path, help="the Rust command, to compare with recorded outcomes")
     args = parser.parse_args()
-    catalog, _, extra = build(args.data)
+    catalog, extra = build(args.data)
     report(catalog, extra)
+    parameters = MODELS / "parameters.json"
+    with_constants = json.loads(parameters.read_text()) | {"published": extra["published"]}
+    parameters.write_text(json.dumps(with_constants, separators=(",", ":")) + "\n")
+    published.write_fixture(FIXTURE, extra["published"], log_odds)
+    packed = len(gzip.compress(json.dumps(extra["published"], separators=(",", ":")).encode(), 9))
+    print(f"\n{parameters}: constants of {len(extra['published']['scores'])} scores, {packed} bytes gzipped")
     lines = ",\n".join(json.dumps(e, separators=(",", ":"), ensure_ascii=False) for e in catalog["models"])
     head = json.dumps({k: v for k, v in catalog.items() if k != "models"}, separators=(",", ":"))[:-1]
     text = f'{head},"models":[\n{lines}\n]}}\n'
     args.out.write_text(text)
     packed = len(gzip.compress(text.encode(), 9))
     print(f"\n{args.out}: {len(catalog['models'])} entries, {len(text.encode())} bytes, {packed} gzipped")
+    if args.pennyroute:
+        # The program refuses artifacts that the manifest does not vouch for.
+        manifest.write(MODELS)
+        published.report_recorded(args.data, args.pennyroute, MODELS, extra["left_out"])
 
 
 if __name__ == "__main__":

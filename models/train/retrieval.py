@@ -27,12 +27,12 @@ def sigmoid(x: np.ndarray) -> np.ndarray:
 
 
 # Every setting that is tried.
-GRID = [Retrieval(k, t, q, m) for k in (16, 32) for t in (0.1, 0.3, 1.0) for q in (4.0, 16.0, 48.0) for m in (64.0, 256.0, 1e6)]
+GRID = [Retrieval(k, t, q, m) for k in (16, 32) for t in (0.1, 0.3, 1.0) for q in (4.0, 16.0, 64.0, 256.0) for m in (64.0, 256.0, 1e6)]
 
 
 def choose(logits: np.ndarray, correct: np.ndarray, pools: np.ndarray, rows: np.ndarray, distances: np.ndarray,
            delta: np.ndarray, residual: np.ndarray) -> Retrieval:
-    """The setting with the least cross-entropy on validation, every pool counting alike."""
+    """The setting with the least cross-entropy on these queries, every pool counting alike."""
     def entropy(r: Retrieval) -> float:
         p = blend(logits, rows, distances, delta, residual, r)
         cells = np.where(np.isfinite(correct), -np.log(np.where(correct == 1, p, 1 - p)), np.nan)

@@ -285,8 +285,14 @@ def main() -> None:
     delta[np.isin(seen, rows)], residual[np.isin(seen, rows)] = retrieval.remember(held_out, data.correct[rows])
     delta, residual = delta[np.isin(seen, indexed)], residual[np.isin(seen, indexed)]
     near, distance = retrieval.neighbours(embedding, embedding[indexed], 1 + max(r.k for r in retrieval.GRID))
-    chosen = retrieval.choose(logits[validation], data.correct[validation], data.queries.pool.to_numpy()[validation],
-                              near[validation], distance[validation], delta, residual)
+    # Chosen on the training queries out of fold, against neighbours of other folds: validation is too small to tell 72 apart.
+    of_fold, pool = fold_of(data), data.queries.pool.to_numpy()
+    parts = []
+    for f in range(FOLDS):
+        own, others = rows[of_fold[rows] == f], np.flatnonzero(of_fold[indexed] != f)
+        found, apart = retrieval.neighbours(embedding[own], embedding[indexed[others]], max(r.k for r in retrieval.GRID))
+        parts.append((held_out[of_fold[rows] == f], data.correct[own], pool[own], others[found], apart))
+    chosen = retrieval.choose(*map(np.concatenate, zip(*parts)), delta, residual)
     quality = retrieval.blend(logits, near, distance, delta, residual, chosen)
     chat = np.flatnonzero((data.queries.source == "chat") & (data.queries.split == "train"))
     limits = retrieval.limits(distance, near, chat, np.isin(indexed, chat), validation, chosen.k, FLAGGED, FLAGGED_CHAT)

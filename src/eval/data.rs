@@ -209,6 +209,8 @@ impl Iterator for Queries {
 /// What one model did on one query.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct OutcomeRow {
+    /// Line of the file (row, for Parquet), counted from 1.
+    pub line: u64,
     /// Position in [`Outcomes::queries`].
     pub query: u32,
     /// Position in [`Outcomes::models`].
@@ -252,16 +254,18 @@ impl Outcomes {
             optional("split"),
         ];
         let mut outcomes = Outcomes::default();
-        let mut seen = HashSet::new();
+        let mut seen = HashMap::new();
         table::read(path, &wanted, |row| {
             let (query, model) = outcomes.pair(row)?;
-            if !seen.insert((query, model)) {
-                return Err(twice(row));
+            if let Some(first) = seen.insert((query, model), row.line) {
+                let what = format!("and `model` repeat the pair of line {first}: {}", pair(row));
+                return Err(row.error(0, what));
             }
             if query as usize == outcomes.splits.len() {
                 outcomes.splits.push(row.optional_text(7)?.map(Cow::into_owned));
             }
             outcomes.rows.push(OutcomeRow {
+                line: row.line,
                 query,
                 model,
                 correct: row.within(2, 0.0, 1.0)?,
@@ -284,8 +288,11 @@ impl Outcomes {
 }
 
 fn twice(row: &Row) -> Error {
-    let (query, model) = (row.text(0).unwrap_or_default(), row.text(1).unwrap_or_default());
-    row.error(0, format!("and `model` repeat the pair {query:?}, {model:?}"))
+    row.error(0, format!("and `model` repeat the pair {}", pair(row)))
+}
+
+fn pair(row: &Row) -> String {
+    format!("{:?}, {:?}", row.text(0).unwrap_or_default(), row.text(1).unwrap_or_default())
 }
 
 /// Estimates as a batch to plan: matrices over queries and models, model-major.

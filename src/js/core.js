@@ -45,6 +45,26 @@ export class Router {
     return this.#call((wasm) => wasm.constants(at, Date.now()));
   }
 
+  fit(outcomes) {
+    return this.#call((wasm) => {
+      if (!Array.isArray(outcomes) || !outcomes.length) throw new PennyrouteError("bad_request", "outcomes: must be an array, not empty");
+      const column = (field, convert) =>
+        Float64Array.from(outcomes, (row, i) => asNumber(convert(row?.[field]), `outcomes[${i}].${field}`));
+      const correct = column("correct", (value) => (typeof value === "boolean" ? Number(value) : value));
+      const output_tokens = column("output_tokens", (value) => value ?? NaN); // NaN: not counted
+      const requests = outcomes.map(({ prompt, messages, model }) => asRequest({ prompt, messages, model }));
+      return wasm.fit(requests, correct, output_tokens);
+    });
+  }
+
+  abilityFromScores(scores) {
+    return this.#call((wasm) => {
+      const names = Object.keys(scores ?? {});
+      const values = Float64Array.from(names, (name) => asNumber(scores[name], `scores.${name}`));
+      return wasm.abilityFromScores(names, values);
+    });
+  }
+
   catalog() {
     return this.#call((wasm) => wasm.catalog());
   }
@@ -159,6 +179,11 @@ function asRequest(request) {
   checkDepth(request.tools, "bad_request", "request field `tools`");
   // A field that is undefined is a field that is absent.
   return Object.fromEntries(Object.entries(request).filter(([, value]) => value !== undefined));
+}
+
+function asNumber(value, place) {
+  if (typeof value !== "number") throw new PennyrouteError("bad_request", `${place}: must be a number`);
+  return value;
 }
 
 // Calls a method of wasm with a function that tells `onProgress`. What that throws ends the search, and

@@ -199,8 +199,47 @@ export interface CatalogModel {
   reasoning?: boolean;
   private?: boolean;
   deprecation_date?: string | null;
-  ability?: { mean: number[]; sd: number[]; source: string; note?: string } | null;
+  ability?: Ability | null;
   [key: string]: unknown;
+}
+
+/** How well a model answers: its level, then one weight per skill, in logits, each with its standard deviation. */
+export interface Ability {
+  mean: number[];
+  sd: number[];
+  /** `prior`: stated without data of the model; by no more than its `price`; and so on. */
+  source: "recorded" | "fitted" | "published" | "price" | "prior";
+  note?: string;
+}
+
+/** How a model of the catalog did on one query. */
+export interface Outcome {
+  /** What was asked; or give `messages`. */
+  prompt?: string;
+  messages?: Message[];
+  /** The model's id in the catalog. A new model gets an entry (`setCatalog`) first, with `ability: null`. */
+  model: string;
+  /** How good the answer was: `true` or 1 right, `false` or 0 wrong, grades between allowed. */
+  correct: boolean | number;
+  /** Output tokens as billed, reasoning included. */
+  output_tokens?: number;
+}
+
+/** What outcomes taught. */
+export interface Fitted {
+  /** The catalog in use with the new abilities and lengths, for `setCatalog`. */
+  catalog: Catalog;
+  models: {
+    model: string;
+    /** Outcomes that it was fitted to, and those among them with counted output tokens. */
+    outcomes: number;
+    counted: number;
+    /** Where the prior came from: the ability it had by scores or price, or (`prior`) all recorded models. */
+    prior: "published" | "price" | "prior";
+    before: Ability | null;
+    ability: Ability;
+    length: { mean: number[]; residual_sd: number; source: string } | null;
+  }[];
 }
 
 export interface LoadOptions {
@@ -242,6 +281,17 @@ export class Router {
   frontier(at?: string): FrontierPoint[];
   /** Every constant choice on the reference traffic: what always calling one model would bring. */
   constants(at?: string): { model: string; quality: number; cost_usd: number }[];
+  /**
+   * Fits the abilities and lengths of the models in `outcomes`, new ones included, and leaves the router as it
+   * is: `router.setCatalog(router.fit(outcomes).catalog)` puts them to use. Any number of outcomes will do; the
+   * fewer, the more the prior counts. Each row counts as independent of the others.
+   */
+  fit(outcomes: Outcome[]): Fitted;
+  /**
+   * The ability that published scores suggest, for an entry of the catalog: percent (Elo as it is) by score,
+   * such as `{ aa_gpqa_diamond: 71.2, lmarena_text_elo: 1412 }`. An unknown name throws, naming those near it.
+   */
+  abilityFromScores(scores: Record<string, number>): { ability: Ability; g: number; sd: number };
   /** A copy of the catalog in use. */
   catalog(): Catalog;
   /** Replaces the catalog; a bad one throws and leaves the old one in use. */

@@ -5,15 +5,17 @@
 //! ```
 
 mod decision;
+mod fit;
 mod gates;
 mod reference;
 mod request;
 
 pub use decision::{Alternative, Baseline, Code, Decision, Excluded, Exclusion, Target, Versions};
+pub use fit::{Fitted, FittedModel, GradedAnswer};
 pub use reference::{Constant, DEFAULT_RELATIVE_QUALITY};
 pub use request::{ResponseFormat, RouteRequest, ToolDefinition};
 
-use crate::artifact::{Artifacts, Reference};
+use crate::artifact::{self, Artifacts, Reference};
 use crate::catalog::{Catalog, Length, Model, Source};
 use crate::error::{Error, Result};
 use crate::estimate::{Estimate, Estimates, Estimator};
@@ -57,7 +59,7 @@ impl Router {
         let predictor = Predictor::new(&artifacts)?;
         let catalog = match (catalog, &artifacts.catalog) {
             (Some(catalog), _) => catalog,
-            (None, Some(json)) => Catalog::from_json(json)?,
+            (None, Some(json)) => artifact::parse("catalog", json)?,
             (None, None) => {
                 return Err(Error::artifact("manifest.json", "names no `catalog`, and none was given"));
             }

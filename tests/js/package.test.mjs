@@ -94,6 +94,60 @@ test("the frontier rises, and constants lie on or below it", () => {
   }
 });
 
+test("a new model is fitted to outcomes, and routed to", () => {
+  const added = changed(({ models }) => models.push({ ...models[0], id: "me/new", ability: null, length: null }));
+  router.setCatalog(added);
+  const outcomes = Array.from({ length: 30 }, (_, i) =>
+    ({ prompt: `What is ${i} times ${i + 1}?`, model: "me/new", correct: i % 10 !== 0, output_tokens: 40 }));
+  const fitted = router.fit(outcomes);
+  const [model] = fitted.models;
+  assert.deepEqual([fitted.models.length, model.model, model.outcomes, model.counted, model.prior, model.before],
+    [1, "me/new", 30, 30, "prior", null]);
+  assert.equal(model.ability.source, "fitted");
+  assert.deepEqual(fitted.catalog.models.find(({ id }) => id === "me/new").ability, model.ability);
+  // The router goes on as it was until it is told otherwise.
+  const answered = () => router.estimate(request).models.find(({ model }) => model === "me/new");
+  assert.equal(answered(), undefined);
+  router.setCatalog(fitted.catalog);
+  assert.ok(answered().quality.estimate > 0 && answered().quality.estimate < 1);
+
+  // Grades, conversations, several models, and one outcome alone.
+  const messages = [{ role: "user", content: "Hello" }];
+  const other = catalog.models[1].id;
+  const graded = router.fit([{ messages, model: "me/new", correct: 0.5 }, { messages, model: other, correct: 1, output_tokens: undefined }]);
+  assert.deepEqual(graded.models.map(({ model, outcomes, counted }) => [model, outcomes, counted]), [["me/new", 1, 0], [other, 1, 0]]);
+  assert.ok(graded.models.every(({ ability }) => [...ability.mean, ...ability.sd].every(Number.isFinite)));
+  router.setCatalog(catalog);
+});
+
+test("bad outcomes are refused by their place", () => {
+  const good = { prompt: "Hello", model: catalog.models[0].id, correct: 1 };
+  const fit = (change) => () => router.fit([good, { ...good, ...change }]);
+  refuses("bad_request", () => router.fit(), /outcomes/);
+  refuses("bad_request", () => router.fit([]), /outcomes.*empty/);
+  refuses("bad_request", fit({ correct: "yes" }), /outcomes\[1\]\.correct/);
+  refuses("bad_number", fit({ correct: 1.5 }), /outcomes\[1\]\.correct: 1\.5/);
+  refuses("bad_number", fit({ correct: NaN }), /outcomes\[1\]\.correct: NaN/);
+  refuses("bad_number", fit({ output_tokens: -1 }), /outcomes\[1\]\.output_tokens/);
+  refuses("bad_request", fit({ model: "nobody/nothing" }), /outcomes\[1\]\.model.*nobody\/nothing/);
+  refuses("bad_request", fit({ model: undefined }), /outcomes\[1\]\.model/);
+  refuses("bad_request", () => router.fit([null]), /outcomes\[0\]\.correct/);
+  refuses("bad_request", fit({ prompt: undefined }), /outcomes\[1\]\.prompt/);
+  refuses("bad_request", fit({ messages: [] }), /outcomes\[1\]\.prompt/);
+});
+
+test("published scores give an ability", () => {
+  const at = (gpqa) => router.abilityFromScores({ aa_gpqa_diamond: gpqa });
+  const { ability, g, sd } = at(70);
+  assert.equal(ability.source, "published");
+  assert.equal(ability.mean.length, catalog.models.find((model) => model.ability).ability.mean.length);
+  assert.ok(g > at(50).g && sd > 0 && ability.mean[0] > at(50).ability.mean[0]);
+  refuses("bad_request", () => router.abilityFromScores({ gpqa: 70 }), /gpqa.*near: aa_gpqa_diamond/);
+  refuses("bad_request", () => router.abilityFromScores({}), /empty/);
+  refuses("bad_request", () => router.abilityFromScores({ aa_gpqa_diamond: "70" }), /aa_gpqa_diamond/);
+  refuses("bad_number", () => router.abilityFromScores({ aa_gpqa_diamond: 101 }), /aa_gpqa_diamond: 101/);
+});
+
 test("a batch is planned", () => {
   const problem = {
     queries: 3, models: 2,

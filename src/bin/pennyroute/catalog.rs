@@ -1,4 +1,4 @@
-//! `pennyroute catalog`: import, check, diff.
+//! `pennyroute catalog`: import, abilities, check, diff.
 
 use std::path::PathBuf;
 
@@ -6,6 +6,7 @@ use pennyroute::eval::file::{self, bad};
 use pennyroute::{Catalog, Error, Result, check, diff, from_dataset, from_litellm};
 use serde_json::json;
 
+use crate::abilities;
 use crate::setup::{self, Globals};
 use crate::show;
 
@@ -19,6 +20,8 @@ pub struct Args {
 enum Action {
     /// Make a catalog from someone else's table; abilities known to the artifacts are attached.
     Import(Import),
+    /// Give models abilities from published scores, or a prior by price where they have none.
+    Abilities(abilities::Args),
     /// Say what is stale, retired, unpriced or contradictory.
     Check(Check),
     /// Say what changed from one catalog to another.
@@ -77,6 +80,7 @@ struct Diff {
 pub fn run(args: &Args, globals: &Globals) -> Result<()> {
     match &args.action {
         Action::Import(args) => import(args, globals),
+        Action::Abilities(args) => abilities::run(args, globals),
         Action::Check(args) => check_one(args, globals),
         Action::Diff(args) => compare(args),
     }
@@ -97,9 +101,7 @@ fn import(args: &Import, globals: &Globals) -> Result<()> {
     {
         imported.attach(&Catalog::from_json(shipped)?);
     }
-    let text = serde_json::to_string_pretty(&imported.catalog)
-        .map_err(|e| Error::Internal { what: e.to_string() })?;
-    file::write(&args.out, (text + "\n").as_bytes())?;
+    setup::write_catalog(&args.out, &imported.catalog)?;
     if args.json { show::json(&imported) } else { show::line(&imported.to_string()) }
 }
 

@@ -4,8 +4,10 @@
 //! line on stderr that names the file, the line and the field. With `--json` the last line on stdout
 //! is one JSON object.
 
+mod abilities;
 mod catalog;
 mod eval;
+mod fit;
 mod index;
 mod plan;
 mod predict;
@@ -42,6 +44,8 @@ enum Command {
     Plan(plan::Args),
     /// Assign models to the same queries as a stream, and score it on recorded outcomes.
     Simulate(simulate::Args),
+    /// Fit abilities and lengths of a catalog's models, new ones included, to recorded outcomes.
+    Fit(fit::Args),
     /// Build a retrieval index from recorded outcomes.
     Index(index::Args),
     /// Import, check and compare catalogs.
@@ -61,6 +65,7 @@ fn main() -> ExitCode {
         Command::Predict(args) => predict::run(args, &cli.globals),
         Command::Plan(args) => plan::run(args),
         Command::Simulate(args) => simulate::run(args),
+        Command::Fit(args) => fit::run(args, &cli.globals),
         Command::Index(args) => index::run(args, &cli.globals),
         Command::Catalog(args) => catalog::run(args, &cli.globals),
         Command::Eval(args) => eval::run(args, &cli.globals),

@@ -115,6 +115,12 @@ pub fn catalog(path: &Path) -> Result<Catalog> {
     })
 }
 
+/// Writes a catalog.
+pub fn write_catalog(path: &Path, catalog: &Catalog) -> Result<()> {
+    let text = serde_json::to_string_pretty(catalog).map_err(|e| Error::Internal { what: e.to_string() })?;
+    file::write(path, (text + "\n").as_bytes())
+}
+
 /// A progress bar on stderr; invisible where that is no terminal.
 pub fn progress(what: &'static str, length: Option<u64>) -> ProgressBar {
     let bar = length.map_or_else(ProgressBar::new_spinner, ProgressBar::new);

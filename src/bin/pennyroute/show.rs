@@ -3,7 +3,7 @@
 use std::io::{self, Write};
 
 use comfy_table::{CellAlignment, Table, presets};
-use pennyroute::{Error, Result};
+use pennyroute::{Error, Result, Source};
 use serde::Serialize;
 
 /// Prints a line; a reader that has gone away ends the output, not the work.
@@ -36,4 +36,15 @@ pub fn table<R: AsRef<[String]>>(header: &[&str], rows: &[R]) -> String {
 pub fn usd(value: f64) -> String {
     let decimals = if value > 0.0 { (3.0 - value.log10().floor()).clamp(2.0, 12.0) as usize } else { 2 };
     format!("${value:.decimals$}")
+}
+
+/// How an ability was obtained, in the words of the catalog.
+pub fn source(source: Source) -> &'static str {
+    match source {
+        Source::Recorded => "recorded",
+        Source::Fitted => "fitted",
+        Source::Published => "published",
+        Source::Price => "price",
+        Source::Prior => "prior",
+    }
 }
