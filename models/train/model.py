@@ -35,8 +35,8 @@ class Settings:
     decay: float = 1e-2
     length_weight: float = 0.3
     estimated_weight: float = 0.05  # of a token count that is itself only an estimate
-    weak_weight: float = 3.0        # of a weakly labelled chat prompt
-    consistency: float = 0.0        # of a noisy copy's logits being others than the original's
+    weak_weight: float = 2.0        # of a weakly labelled chat prompt
+    consistency: float = 0.3        # of a noisy copy's logits being others than the original's
 
 
 @dataclass
@@ -85,7 +85,7 @@ def masked(values: jax.Array, target: jax.Array) -> jax.Array:
     return jnp.where(jnp.isnan(target), 0.0, values)
 
 
-def loss(p: dict, x: jax.Array, copies: jax.Array, t: tuple, settings: Settings, key: jax.Array) -> jax.Array:
+def loss(p: dict, x: jax.Array, paired: jax.Array, t: tuple, settings: Settings, key: jax.Array) -> jax.Array:
     correct, tokens, estimated, weight, level, amount = t
     logit, length = apply(p, x, settings, key)
     cells = 20.0  # a usual row of the outcome matrix has about 20 recorded cells
@@ -102,13 +102,13 @@ def loss(p: dict, x: jax.Array, copies: jax.Array, t: tuple, settings: Settings,
     rows += settings.weak_weight * (entropy(level[:, None], middling).mean(1)
                                     + settings.length_weight * square(amount[:, None], length).mean(1))
     # The same units are dropped for both, so that what differs is the noise.
-    other = apply(p, copies, settings, key)[0]
+    other = apply(p, paired, settings, key)[0]
     rows += settings.consistency * jnp.square(logit - other).mean(1)
     return (rows * weight).mean()
 
 
 @partial(jax.jit, static_argnums=(4, 5))
-def epoch(state: tuple, x: jax.Array, copies: jax.Array, t: tuple, settings: Settings, optimizer: optax.GradientTransformation,
+def epoch(state: tuple, x: jax.Array, pairs: jax.Array, t: tuple, settings: Settings, optimizer: optax.GradientTransformation,
           rows: jax.Array, key: jax.Array) -> tuple:
     """One pass over the rows [seeds, n] of each seed."""
 
@@ -120,7 +120,7 @@ def epoch(state: tuple, x: jax.Array, copies: jax.Array, t: tuple, settings: Set
         def step(state: tuple, at: tuple) -> tuple:
             p, inner = state
             batch, key = at
-            gradient = jax.grad(loss)(p, x[batch], x[copies[batch]], tuple(v[batch] for v in t), settings, key)
+            gradient = jax.grad(loss)(p, x[batch], x[pairs[batch]], tuple(v[batch] for v in t), settings, key)
             change, inner = optimizer.update(gradient, inner, p)
             return (optax.apply_updates(p, change), inner), None
 
@@ -129,9 +129,10 @@ def epoch(state: tuple, x: jax.Array, copies: jax.Array, t: tuple, settings: Set
     return jax.vmap(one)(state, rows, jax.random.split(key, len(rows)))
 
 
-def fit(x: np.ndarray, copies: np.ndarray, targets: Targets, rows: list[np.ndarray], settings: Settings, seed: int,
+def fit(x: np.ndarray, pairs: np.ndarray, targets: Targets, rows: list[np.ndarray], settings: Settings, seed: int,
         label: str) -> dict:
-    """Train one model per entry of `rows` (the rows it may see); `copies` is the row of each row's noisy copy, or its own.
+    """Train one model per entry of `rows` (the rows it may see); `pairs` is the row of each row's noisy copy, or of its original,
+    or its own.
     Returns their parameters, stacked."""
     shortest = min(map(len, rows))
     chosen = jnp.asarray(np.stack([np.random.default_rng(seed).permutation(r)[:shortest] for r in rows]))
@@ -151,7 +152,7 @@ def fit(x: np.ndarray, copies: np.ndarray, targets: Targets, rows: list[np.ndarr
                  (targets.correct, targets.tokens, targets.estimated, targets.weight, targets.level, targets.amount))
     inputs = jnp.asarray(x, jnp.float32)
     for i in tqdm(range(settings.epochs), desc=label, leave=False):
-        state = epoch(state, inputs, jnp.asarray(copies), data, settings, optimizer, chosen, jax.random.fold_in(key, i))
+        state = epoch(state, inputs, jnp.asarray(pairs), data, settings, optimizer, chosen, jax.random.fold_in(key, i))
     return jax.tree.map(np.asarray, state[0])
 
 

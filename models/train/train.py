@@ -93,8 +93,9 @@ def with_anchors(data: recorded.Data, path: Path) -> tuple[recorded.Data, model.
         np.r_[unknown, [LEVELS[a["level"]] for a in anchors]], np.r_[unknown, [np.log(ANSWERS[a["answer"]]) for a in anchors]])
 
 
-def with_copies(data: recorded.Data, targets: model.Targets) -> tuple[recorded.Data, model.Targets]:
-    """The same, then a noisy copy of every training query, in the part \"copy\" and with the same outcomes."""
+def with_copies(data: recorded.Data, targets: model.Targets) -> tuple[recorded.Data, model.Targets, np.ndarray]:
+    """The same, then a noisy copy of every training query, in the part "copy" and with the same outcomes; and per row, the
+    row of its copy, or of a copy's original, or its own."""
     rng = random.Random(SEED)
     train = np.flatnonzero(data.queries.split == "train")
     copies = data.queries.iloc[train].assign(split="copy")
@@ -106,7 +107,10 @@ def with_copies(data: recorded.Data, targets: model.Targets) -> tuple[recorded.D
 
     joined = replace(data, queries=pd.concat([data.queries, copies], ignore_index=True), correct=twice(data.correct),
                      tokens=twice(data.tokens), estimated=twice(data.estimated))
-    return joined, model.Targets(**{name: twice(values) for name, values in vars(targets).items()})
+    count = len(data.queries)
+    pairs = np.r_[np.arange(count), train]
+    pairs[train] = np.arange(count, count + len(train))
+    return joined, model.Targets(**{name: twice(values) for name, values in vars(targets).items()}), pairs
 
 
 def inputs_of(data: recorded.Data, cache: Path, vocabulary: int, dimensions: int, exact: bool = False) -> Inputs:
@@ -141,7 +145,7 @@ class Networks:
     seed_logits: np.ndarray
 
 
-def networks(data: recorded.Data, targets: model.Targets, inputs: Inputs, settings: model.Settings) -> Networks:
+def networks(data: recorded.Data, targets: model.Targets, pairs: np.ndarray, inputs: Inputs, settings: model.Settings) -> Networks:
     """Out-of-fold estimates first, then the model itself."""
     seen, rows = np.flatnonzero(data.queries.split.isin(["train", "copy"])), data.where("train")
     fold = fold_of(data)
@@ -149,13 +153,13 @@ def networks(data: recorded.Data, targets: model.Targets, inputs: Inputs, settin
     x = inputs.squashed
 
     others = [seen[fold[seen] != f] for f in range(FOLDS)]
-    params = model.fit(inputs.x, targets, [r for r in others for _ in range(SEEDS_PER_FOLD)], settings, SEED, "folds")
+    params = model.fit(inputs.x, pairs, targets, [r for r in others for _ in range(SEEDS_PER_FOLD)], settings, SEED, "folds")
     logits = model.predict(params, inputs.x, settings)[0].reshape(FOLDS, SEEDS_PER_FOLD, len(x), -1).mean(1)
     logits = logits[fold[rows], rows]
     logits /= parameters.temperature(logits, data.correct[rows])
     units = np.stack([group_units(x, logistic.groups(x[r], labels[r])) for r in tqdm(others, desc="groups", leave=False)])
 
-    params = model.fit(inputs.x, targets, [seen] * SEEDS, settings, SEED + 1, "model")
+    params = model.fit(inputs.x, pairs, targets, [seen] * SEEDS, settings, SEED + 1, "model")
     return Networks(params, logistic.groups(x[seen], labels[seen]), HeldOut(logits, units[fold[rows], rows]),
                     model.predict(params, inputs.x[rows], settings)[0])
 
@@ -169,13 +173,13 @@ def assemble(data: recorded.Data, inputs: Inputs, nets: Networks) -> tuple[Folde
     return folded, refitted / parameters.temperature(refitted, data.correct[rows])
 
 
-def unfamiliar_sd(data: recorded.Data, targets: model.Targets, inputs: Inputs, settings: model.Settings) -> float:
+def unfamiliar_sd(data: recorded.Data, targets: model.Targets, pairs: np.ndarray, inputs: Inputs, settings: model.Settings) -> float:
     """How far off, in logits, the level of a query of an unknown kind is: every source of the core is left out in turn,
     and the root mean square over sources is taken."""
     seen = np.flatnonzero(data.queries.split == "train")
     sources = sorted(data.queries.source[data.queries.pool == "core"].unique())
     rows = [seen[data.queries.source.iloc[seen] != s] for s in sources]
-    logits = model.predict(model.fit(inputs.x, targets, rows, settings, SEED + 2, "left-out sources"), inputs.x, settings)[0]
+    logits = model.predict(model.fit(inputs.x, pairs, targets, rows, settings, SEED + 2, "left-out sources"), inputs.x, settings)[0]
     sds = []
     for source, estimate in zip(sources, logits):
         out = np.flatnonzero((data.queries.split == "train") & (data.queries.source == source))
@@ -223,7 +227,7 @@ def show(name: str, result: dict[str, dict]) -> None:
         print(f"{name:28} {pool:9} AUC {r['auc']:.4f}  ECE {r['ece']:.2f}  cross-entropy {r['entropy']:.4f}  gain {r['gain']:+.2f}  {r['gains']}")
 
 
-def ablate(folder: Path, data: recorded.Data, targets: model.Targets, cache: Path) -> None:
+def ablate(folder: Path, data: recorded.Data, targets: model.Targets, pairs: np.ndarray, cache: Path) -> None:
     """What smaller tables cost on validation: the plain networks, without groups, refit or retrieval."""
     seen, validation = np.flatnonzero(data.queries.split == "train"), data.where("validation")
     sd, weights = np.full(len(data.models), 0.5), parameters.INPUT_TOKENS
@@ -235,7 +239,7 @@ def ablate(folder: Path, data: recorded.Data, targets: model.Targets, cache: Pat
 
     for vocabulary, dimensions in ((30_000, 64), (10_000, 64), (6_000, 64), (10_000, 48), (10_000, 32), (10_000, 128)):
         inputs = inputs_of(data, cache, vocabulary, dimensions)
-        params = model.fit(inputs.x, targets, [seen] * 3, SETTINGS, SEED + 3, f"{vocabulary} × {dimensions}")
+        params = model.fit(inputs.x, pairs, targets, [seen] * 3, SETTINGS, SEED + 3, f"{vocabulary} × {dimensions}")
         judge(f"{vocabulary} tokens × {dimensions}", params, inputs.x)
         if (vocabulary, dimensions) == (VOCABULARY, DIMENSIONS):
             exact = replace(inputs, raw=inputs_of(data, cache, vocabulary, dimensions, exact=True).raw)
@@ -266,12 +270,12 @@ def main() -> None:
         outcomes = outcomes.without_models(given.without_models.split(","))
     if given.fold is not None:
         outcomes = outcomes.fold(given.fold, FOLDS, SEED)
-    data, targets = with_copies(*with_anchors(outcomes, HERE / "chat_anchors.jsonl"))
+    data, targets, pairs = with_copies(*with_anchors(outcomes, HERE / "chat_anchors.jsonl"))
     if given.ablate:
-        return ablate(given.data, data, targets, cache)
+        return ablate(given.data, data, targets, pairs, cache)
     rows, seen, validation = data.where("train"), np.flatnonzero(data.queries.split == "train"), data.where("validation")
     inputs = inputs_of(data, cache, VOCABULARY, DIMENSIONS)
-    nets = networks(data, targets, inputs, SETTINGS)
+    nets = networks(data, targets, pairs, inputs, SETTINGS)
     folded, held_out = assemble(data, inputs, nets)
     skills, difficulty, lengths, embedding = folded.outputs(inputs.raw)
     logits, log_tokens = folded.logits(inputs.raw), folded.log_tokens(inputs.raw)
@@ -301,7 +305,7 @@ def main() -> None:
     own_sd = np.sqrt(np.hstack([np.ones((len(skills), 1)), skills ** 2]) @ (sd ** 2).T)
     odds = np.log(quality / (1 - quality))
     query_sd = {"near": parameters.calibration_sd(odds[validation], own_sd[validation], data.correct[validation]),
-                "far": unfamiliar_sd(data, targets, inputs, SETTINGS)}
+                "far": unfamiliar_sd(data, targets, pairs, inputs, SETTINGS)}
     print(f"retrieval {chosen}, unfamiliar beyond {limits}; sd of a level {query_sd}")
     written = {
         "format": 1, "skills": SKILLS, "lengths": LENGTHS, "dimensions": embedding.shape[1], "max_tokens": text.MAX_TOKENS,

@@ -76,7 +76,7 @@ pub fn run(args: &Args, globals: &Globals) -> Result<()> {
     }
     if !changed.is_empty() {
         let rows: Vec<[String; 5]> = changed.iter().map(Changed::row).collect();
-        show::line(&show::table(["model", "before", "now", "g", "level"], &rows))?;
+        show::line(&show::table(&["model", "before", "now", "g", "level"], &rows))?;
     }
     show::line(&format!("{} of {} models changed", changed.len(), catalog.models.len()))
 }

@@ -202,5 +202,5 @@ fn table(models: &[FittedModel]) -> String {
         ]
     };
     let rows: Vec<[String; 6]> = models.iter().map(row).collect();
-    show::table(["model", "outcomes", "counted", "prior", "level before", "level"], &rows)
+    show::table(&["model", "outcomes", "counted", "prior", "level before", "level"], &rows)
 }
