@@ -131,8 +131,8 @@ pub struct RetrievalParameters {
     pub shrink_model: f64,
     /// Mean distance of records with outcomes beyond which a query counts as unlike the training data.
     pub far: f64,
-    /// The same of records without outcomes.
-    pub far_plain: f64,
+    /// For records without outcomes the same, as a multiple of how far apart they lie.
+    pub reach: f64,
     /// As a multiple of these, the distance beyond which nothing of the prediction is kept.
     pub very_far: f64,
 }
@@ -328,7 +328,7 @@ impl Parameters {
             ("retrieval.shrink_query", r.shrink_query),
             ("retrieval.shrink_model", r.shrink_model),
             ("retrieval.far", r.far),
-            ("retrieval.far_plain", r.far_plain),
+            ("retrieval.reach", r.reach),
             ("retrieval.very_far", r.very_far),
         ] {
             finite_non_negative(format!("parameters.{name}"), value)?;
@@ -336,9 +336,9 @@ impl Parameters {
         for (part, &factor) in &self.token_factors {
             finite_non_negative(format!("parameters.token_factors.{part}"), factor)?;
         }
-        let mut divisors = [r.temperature, r.far, r.far_plain].into_iter().chain(self.token_factors.values().copied());
+        let mut divisors = [r.temperature, r.far, r.reach].into_iter().chain(self.token_factors.values().copied());
         if divisors.any(|value| value == 0.0) || r.very_far <= 1.0 || r.k == 0 || self.max_tokens < 2 {
-            let what = "needs temperature, far, far_plain and token_factors > 0, very_far > 1, k > 0 and max_tokens > 1";
+            let what = "needs temperature, far, reach and token_factors > 0, very_far > 1, k > 0 and max_tokens > 1";
             return Err(Error::artifact("parameters", what));
         }
         Ok(())

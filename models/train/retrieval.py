@@ -8,6 +8,7 @@ would be nothing left to learn from.
 from dataclasses import dataclass
 
 import numpy as np
+from scipy.optimize import brentq
 from tqdm import tqdm
 
 CLIP = 0.02
@@ -27,7 +28,7 @@ def sigmoid(x: np.ndarray) -> np.ndarray:
 
 
 # Every setting that is tried.
-GRID = [Retrieval(k, t, q, m) for k in (16, 32) for t in (0.1, 0.3, 1.0) for q in (4.0, 16.0, 64.0, 256.0) for m in (64.0, 256.0, 1e6)]
+GRID = [Retrieval(16, t, q, m) for t in (0.1, 0.3, 1.0) for q in (4.0, 16.0, 64.0, 256.0) for m in (64.0, 256.0, 1e6)]
 
 
 def choose(logits: np.ndarray, correct: np.ndarray, pools: np.ndarray, rows: np.ndarray, distances: np.ndarray,
@@ -85,21 +86,19 @@ def blend(logits: np.ndarray, rows: np.ndarray, distances: np.ndarray, delta: np
     return np.clip(sigmoid(logits + shift[:, None]) + rho, 0.001, 0.999)
 
 
-def limits(distances: np.ndarray, near: np.ndarray, plain: np.ndarray, plain_indexed: np.ndarray, validation: np.ndarray, k: int,
-           flagged: float, flagged_plain: float) -> dict[str, float]:
-    """How far its neighbours may be on average before a query counts as unlike anything known.
+def limit(distances: np.ndarray, near: np.ndarray, plain: np.ndarray, plain_indexed: np.ndarray, validation: np.ndarray,
+          k: int, reach: float, flagged: float) -> float:
+    """How far its neighbours may be on average before a query counts as unlike anything known: `flagged` of the validation
+    queries are.
 
-    `plain` are the queries without outcomes. Such records are sparse, so that each kind of record has its own distance; a query is held to the mean over
-    its neighbours. `far_plain` is what all but `flagged_plain` of the plain queries keep to, each in the index itself; `far`
-    is then chosen so that `flagged` of the validation queries are beyond.
+    `plain` are the queries without outcomes, in the order in which they are in the index. They lie as far apart as they happen
+    to, so that each has a limit of its own: `reach` times the mean distance of its neighbours.
     """
-    def excess(rows: np.ndarray, skip: int, far: float, far_plain: float) -> np.ndarray:
-        """Mean distance as a multiple of the limit."""
-        part = slice(skip, skip + k)
-        return distances[rows, part].mean(1) / np.where(plain_indexed[near[rows, part]], far_plain, far).mean(1)
+    own = np.zeros(len(plain_indexed))
+    own[plain_indexed] = reach * distances[plain, 1:k + 1].mean(1)
 
-    far = far_plain = float(np.quantile(distances[validation, :k].mean(1), 1 - flagged))
-    for _ in range(50):
-        far_plain *= float(np.quantile(excess(plain, 1, far, far_plain), 1 - flagged_plain))
-        far *= float(np.quantile(excess(validation, 0, far, far_plain), 1 - flagged))
-    return {"far": far, "far_plain": far_plain}
+    def share(far: float) -> float:
+        limits = np.where(plain_indexed[near[validation, :k]], own[near[validation, :k]], far).mean(1)
+        return float((distances[validation, :k].mean(1) > limits).mean()) - flagged
+
+    return float(brentq(share, 1e-3, 10))

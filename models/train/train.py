@@ -46,7 +46,7 @@ SKILLS, LENGTHS = 8, 4
 SD_FLOOR = 0.02  # of a feature, so that a share that is zero in the data does not become a switch
 
 FLAGGED = 0.04        # share of the validation queries that may count as unlike the training data
-FLAGGED_CHAT = 0.05   # likewise of the chat prompts, each against all others
+REACH = 1.2           # times as far as chat prompts lie apart, a query is still like them
 VERY_FAR = 1.5        # times as far as what is flagged, nothing of the estimate is left
 
 # What a weak label of a chat prompt means: the accuracy of a middling recorded model, and output tokens. Prior
@@ -299,21 +299,21 @@ def main() -> None:
     chosen = retrieval.choose(*map(np.concatenate, zip(*parts)), delta, residual)
     quality = retrieval.blend(logits, near, distance, delta, residual, chosen)
     chat = np.flatnonzero((data.queries.source == "chat") & (data.queries.split == "train"))
-    limits = retrieval.limits(distance, near, chat, np.isin(indexed, chat), validation, chosen.k, FLAGGED, FLAGGED_CHAT)
+    far = retrieval.limit(distance, near, chat, np.isin(indexed, chat), validation, chosen.k, REACH, FLAGGED)
 
     sd = parameters.ability_sd(folded, skills[rows], logits[rows], data.correct[rows], nets.seed_logits)
     own_sd = np.sqrt(np.hstack([np.ones((len(skills), 1)), skills ** 2]) @ (sd ** 2).T)
     odds = np.log(quality / (1 - quality))
     query_sd = {"near": parameters.calibration_sd(odds[validation], own_sd[validation], data.correct[validation]),
                 "far": unfamiliar_sd(data, targets, pairs, inputs, SETTINGS)}
-    print(f"retrieval {chosen}, unfamiliar beyond {limits}; sd of a level {query_sd}")
+    print(f"retrieval {chosen}, unfamiliar beyond {far:.3f}; sd of a level {query_sd}")
     written = {
         "format": 1, "skills": SKILLS, "lengths": LENGTHS, "dimensions": embedding.shape[1], "max_tokens": text.MAX_TOKENS,
         "skills_mean": parameters.rounded(skills[rows].mean(0)), "difficulty_mean": round(float(difficulty[rows].mean()), 4) + 0.0,
         "query_sd": {name: round(value, 4) for name, value in query_sd.items()},
         "ability_prior": parameters.prior(folded.abilities),
         "length_prior": {**parameters.prior(folded.length_abilities), "residual_sd": round(float(np.median(residual_sd)), 4)},
-        "retrieval": {**asdict(chosen), **{name: round(value, 4) for name, value in limits.items()}, "very_far": VERY_FAR},
+        "retrieval": {**asdict(chosen), "far": round(far, 4), "reach": REACH, "very_far": VERY_FAR},
         "input_tokens": parameters.INPUT_TOKENS, "token_factors": parameters.TOKEN_FACTORS,
         "abilities": parameters.abilities(data, folded, sd, residual_sd, rows),
     }

@@ -10,7 +10,7 @@
 //! Nothing read from a file is trusted: a count is believed only as far as there are bytes for it.
 
 use std::borrow::Cow;
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 
 use serde::{Deserialize, Serialize};
 
@@ -20,7 +20,7 @@ use crate::artifact::RetrievalParameters;
 use crate::error::{Error, Result, unit_interval};
 
 /// The newest format of an index that this version reads, and the one it writes.
-pub const INDEX_FORMAT: u32 = 1;
+pub const INDEX_FORMAT: u32 = 2;
 
 /// The first bytes of every index.
 const MAGIC: [u8; 8] = *b"pennyidx";
@@ -36,6 +36,12 @@ const SHIFT_STEPS: f64 = 100.0;
 /// Residuals are kept in steps of 1/16: a blend averages over a dozen neighbors and a prior of many
 /// more, so that finer steps would only make the compressed file larger (by half of what they take).
 const RESIDUAL_STEPS: f64 = 16.0;
+
+/// Ranges are kept in steps of this fraction of a distance.
+const RANGE_STEPS: f32 = 256.0;
+
+/// Neighbors that a record's range is the mean distance of; as many as a query is compared with.
+const RANGE_NEIGHBORS: usize = 16;
 
 /// Estimates are moved into this range, so that no record's logit is extreme.
 const ESTIMATES: (f64, f64) = (0.02, 0.98);
@@ -89,6 +95,8 @@ pub struct Index {
     models: Vec<String>,
     store: Store,
     levels: Levels,
+    /// How far apart records lie around each one without outcomes, in steps, by record.
+    ranges: BTreeMap<u32, u16>,
 }
 
 enum Store {
@@ -151,11 +159,14 @@ impl Index {
             vectors.push(&record.embedding).map_err(|e| in_record(n, e))?;
         }
         let levels = Levels::new(records, models.len())?;
+        let exact = Exact::new(vectors);
+        let plain = (0..).zip(records).filter(|(_, record)| record.outcomes.is_empty());
+        let ranges = plain.map(|(n, _)| (n, range(&exact, n))).collect();
         let store = match backend {
-            Backend::Exact => Store::Exact(Exact::new(vectors)),
-            Backend::Hnsw => Store::Hnsw(Box::new(Hnsw::build(&vectors)?)),
+            Backend::Exact => Store::Exact(exact),
+            Backend::Hnsw => Store::Hnsw(Box::new(Hnsw::build(exact.vectors())?)),
         };
-        Ok(Index { models, store, levels })
+        Ok(Index { models, store, levels, ranges })
     }
 
     /// The models that outcomes are of, by column.
@@ -218,13 +229,19 @@ impl Index {
     /// What the neighbors of `embedding` say; the module documentation has the formulas.
     pub fn correction(&self, embedding: &[f32], parameters: &RetrievalParameters) -> Result<Correction> {
         let neighbors = self.nearest(embedding, parameters.k)?;
-        let RetrievalParameters { far, far_plain, very_far, .. } = *parameters;
+        let RetrievalParameters { far, reach, very_far, .. } = *parameters;
         let (mut distance, mut limit) = (0.0, 0.0);
         for neighbor in &neighbors {
             distance += f64::from(neighbor.distance);
-            limit += if self.levels.is_plain(neighbor.record as usize) { far_plain } else { far };
+            let range = self.ranges.get(&neighbor.record);
+            limit += range.map_or(far, |&range| reach * f64::from(f32::from(range) / RANGE_STEPS));
         }
-        let unfamiliarity = if neighbors.is_empty() { very_far } else { distance / limit };
+        let unfamiliarity = match (neighbors.is_empty(), distance > 0.0, limit > 0.0) {
+            (false, false, _) => 0.0,
+            (false, true, true) => distance / limit,
+            // Nothing is near, or what is near are copies of one record, with no range around them.
+            _ => very_far,
+        };
         let familiarity = ((very_far - unfamiliarity) / (very_far - 1.0)).clamp(0.0, 1.0);
         let (shift, residuals) = self.levels.blend(&neighbors, parameters, self.models.len());
         Ok(Correction {
@@ -251,6 +268,7 @@ impl Index {
             patterns: levels.patterns.clone(),
             pattern_of: levels.pattern_of.clone(),
             residuals: levels.residuals.iter().map(|&r| r as u8).collect(),
+            ranges: self.ranges.clone(),
             graph,
         };
         let mut bytes = MAGIC.to_vec();
@@ -274,7 +292,7 @@ impl Index {
         let residuals = body.residuals.iter().map(|&r| r as i8).collect();
         let levels =
             Levels::from_parts(body.shifts, body.patterns, body.pattern_of, residuals, body.models.len())?;
-        Ok(Index { models: body.models, store, levels })
+        Ok(Index { models: body.models, store, levels, ranges: body.ranges })
     }
 }
 
@@ -290,6 +308,7 @@ struct Body<'a> {
     pattern_of: Vec<u32>,
     #[serde(borrow)]
     residuals: Cow<'a, [u8]>,
+    ranges: BTreeMap<u32, u16>,
     #[serde(borrow)]
     graph: Option<GraphBytes<'a>>,
 }
@@ -304,7 +323,7 @@ fn versioned(bytes: &[u8]) -> Result<&[u8]> {
         found if found > INDEX_FORMAT => {
             Err(Error::Version { file: "index".into(), found, supported: INDEX_FORMAT })
         }
-        found => Err(Error::index(format!("format {found} never was"))),
+        found => Err(Error::index(format!("format {found} is no longer read; build the index again"))),
     }
 }
 
@@ -318,6 +337,13 @@ fn check_models(models: &[String]) -> Result<()> {
         Some(pair) => Err(Error::index(format!("model `{}` has two columns", pair[0]))),
         None => Ok(()),
     }
+}
+
+/// Mean distance of a record's nearest neighbors, in steps; 0 if it is alone.
+fn range(exact: &Exact, record: u32) -> u16 {
+    let nearest = exact.nearest(&exact.vectors().get(record as usize), RANGE_NEIGHBORS + 1);
+    let others: Vec<f32> = nearest.iter().filter(|n| n.record != record).map(|n| n.distance).collect();
+    (others.iter().sum::<f32>() / others.len().max(1) as f32 * RANGE_STEPS).round() as u16
 }
 
 fn in_record(n: usize, error: Error) -> Error {
@@ -381,11 +407,6 @@ impl Levels {
             return Err(Error::index(format!("{} residuals instead of {total}", residuals.len())));
         }
         Ok(Levels { shifts, patterns, pattern_of, starts, residuals })
-    }
-
-    /// Whether a record has no outcomes.
-    fn is_plain(&self, record: usize) -> bool {
-        self.patterns[self.pattern_of[record] as usize].is_empty()
     }
 
     /// The columns of a record and their residuals.
@@ -520,7 +541,7 @@ mod tests {
             shrink_query: 1.0,
             shrink_model: 2.0,
             far: 0.4,
-            far_plain: 0.4,
+            reach: 1.2,
             very_far: 2.0,
         }
     }
@@ -574,12 +595,18 @@ mod tests {
     }
 
     #[test]
-    fn records_without_outcomes_have_a_distance_of_their_own() {
-        let records = [record([1.0, 0.0], &[]), record([-1.0, 0.0], &[outcome(0, 1.0, 0.5)])];
-        let index = Index::build(models(), 2, &records, Backend::Exact).unwrap();
-        let parameters = RetrievalParameters { k: 1, far_plain: 0.8, ..parameters() };
-        let u = |x: f32| index.correction(&[x, 0.0], &parameters).unwrap().unfamiliarity;
-        assert!((u(0.5) - 0.5 / 0.8).abs() < 0.01 && (u(-0.5) - 0.5 / 0.4).abs() < 0.02);
+    fn records_without_outcomes_have_a_range_of_their_own() {
+        let answered = [outcome(0, 1.0, 0.5)];
+        let records = [record([1.0, 0.0], &[]), record([0.5, 0.0], &[]), record([-1.0, 0.0], &answered)];
+        for backend in BOTH {
+            let index = Index::build(models(), 2, &records, backend).unwrap();
+            let index = Index::from_bytes(&index.to_bytes().unwrap()).unwrap();
+            let parameters = RetrievalParameters { k: 1, ..parameters() };
+            let u = |x: f32| index.correction(&[x, 0.0], &parameters).unwrap().unfamiliarity;
+            // The others lie 0.5 and 2 from the first: a range of 1.25, of which 1.2 are within reach.
+            assert!((u(0.8) - 0.2 / (1.2 * 1.25)).abs() < 0.01, "{}", u(0.8));
+            assert!((u(-0.8) - 0.2 / 0.4).abs() < 0.02, "{}", u(-0.8));
+        }
     }
 
     #[test]
@@ -635,7 +662,7 @@ mod tests {
     fn lengths_past_the_end_allocate_nothing() {
         // No models, one dimension, then a length of 2^63 for each of the lists in turn.
         let huge = [0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x7f];
-        for before in 0..7usize {
+        for before in 0..8usize {
             let mut bytes = [MAGIC.as_slice(), &INDEX_FORMAT.to_le_bytes()].concat();
             bytes.extend((0..before).map(|field| u8::from(field == 1)));
             bytes.extend(huge);

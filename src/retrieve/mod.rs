@@ -29,7 +29,8 @@
 //! distribution, and past that the familiarity `ω` takes the correction, and the prediction with it,
 //! back to the prior. Distances are Euclidean because length tells here what direction does not: a
 //! query unlike all others has large components. A record without outcomes takes part in `u` alone;
-//! such records lie far apart, so that they have a `far_n` of their own (`far_plain`).
+//! such records lie as far apart as they happen to, so that each has a `far_n` of its own: `reach` times
+//! the mean distance of its nearest neighbors, which the index keeps.
 //!
 //! **Cost.** The exact scan is O(nD), with integer products over int8 vectors. The graph (HNSW:
 //! Malkov and Yashunin, arXiv 1603.09320) visits a number of records that barely grows with *n*, for
