@@ -336,9 +336,11 @@ impl Parameters {
         for (part, &factor) in &self.token_factors {
             finite_non_negative(format!("parameters.token_factors.{part}"), factor)?;
         }
-        let mut divisors = [r.temperature, r.far, r.reach].into_iter().chain(self.token_factors.values().copied());
+        let mut divisors =
+            [r.temperature, r.far, r.reach].into_iter().chain(self.token_factors.values().copied());
         if divisors.any(|value| value == 0.0) || r.very_far <= 1.0 || r.k == 0 || self.max_tokens < 2 {
-            let what = "needs temperature, far, reach and token_factors > 0, very_far > 1, k > 0 and max_tokens > 1";
+            let what =
+                "needs temperature, far, reach and token_factors > 0, very_far > 1, k > 0 and max_tokens > 1";
             return Err(Error::artifact("parameters", what));
         }
         Ok(())

@@ -23,7 +23,7 @@ not shipped, only what is derived from them:
 With --pennyroute it also says how far the mean accuracy of each anchor, left out of the map, is off what was recorded.
 
 Lengths of models without recorded outcomes are a prior: the artifacts' own for answers without reasoning, plus EFFORT
-(log tokens) for the thoughts.
+(log tokens) for the thoughts, in tokens of the model's own.
 """
 
 import argparse
@@ -37,6 +37,7 @@ import numpy as np
 
 import manifest
 import published
+from parameters import TOKEN_FACTORS
 
 HERE = Path(__file__).parent
 MODELS = HERE.parent
@@ -390,6 +391,12 @@ def entry(model: dict, row: dict, overrides: dict) -> dict:
     return result
 
 
+def token_factor(name: str) -> float:
+    """Tokens of a model per token of o200k, in which recorded answers are counted; the longest name within the id decides."""
+    known = [part for part in TOKEN_FACTORS if part in name.lower()]
+    return TOKEN_FACTORS[max(known, key=len)] if known else 1.0
+
+
 def short(values: np.ndarray) -> list[float]:
     return [round(float(v), 4) + 0.0 for v in values]
 
@@ -435,6 +442,7 @@ def build(data: Path) -> tuple[dict, dict]:
             found["ability"] = {"mean": short(mean), "sd": short(spread)} | about
             length = np.array(prior["mean"])
             length[0] += EFFORT[effort or "high"] if thinks else 0.0
+            length[0] += np.log(token_factor(model["id"]))
             found["length"] = {"mean": short(length), "residual_sd": round(THINKING_SD if thinks else plain_sd, 4),
                                "source": "prior"}
             if about["source"] == "published":

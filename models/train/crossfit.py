@@ -26,7 +26,7 @@ HERE = Path(__file__).resolve().parent
 OUT = HERE / "out"
 POOLS = ("core", "mmlu_pro")
 SOURCES = ("gsm8k", "math-l5", "crux")
-OUTCOMES = (0, 10, 50, 200, 1000)
+OUTCOMES = (10, 50, 200, 1000)
 
 
 class Tools:
@@ -102,15 +102,10 @@ def models(tools: Tools, data: recorded.Data) -> None:
                 asked = train[np.isfinite(data.correct[np.ix_(train, known)]).all(1)]
                 for i in rng.choice(asked, n, replace=False):
                     cells.append((data.queries.query_id[i], name, data.correct[i, data.models.index(name)], "train"))
-            catalog = out / "recorded.json"
-            if n:
-                sample, catalog = out / f"outcomes{n}.csv", out / f"fitted{n}.json"
-                pd.DataFrame(cells, columns=["query_id", "model", "correct", "split"]).to_csv(sample, index=False)
-                tools.run(out, "fit", "--queries", tools.folder / "queries_core.jsonl.gz", "--outcomes", sample,
-                          "--catalog", out / "recorded.json", "--out", catalog)
-            else:
-                tools.run(out, "catalog", "abilities", "--catalog", out / "recorded.json", "--out", out / "prior.json")
-                catalog = out / "prior.json"
+            sample, catalog = out / f"outcomes{n}.csv", out / f"fitted{n}.json"
+            pd.DataFrame(cells, columns=["query_id", "model", "correct", "split"]).to_csv(sample, index=False)
+            tools.run(out, "fit", "--queries", tools.folder / "queries_core.jsonl.gz", "--outcomes", sample,
+                      "--catalog", out / "recorded.json", "--out", catalog)
             rows.append({"group": g, "outcomes": n, **figures(tools, out, catalog, split, names)})
         rows.append({"group": g, "outcomes": "all", **figures(tools, HERE.parent, OUT / "recorded.json", split, names)})
     table = pd.DataFrame(rows)

@@ -90,10 +90,7 @@ impl Vectors {
     }
 
     pub(super) fn row(&self, n: usize) -> Row<'_> {
-        Row {
-            components: &self.components[n * self.stride..][..self.stride],
-            square: self.squares[n],
-        }
+        Row { components: &self.components[n * self.stride..][..self.stride], square: self.squares[n] }
     }
 
     pub(super) fn rows(&self) -> impl Iterator<Item = Row<'_>> {
