@@ -1,6 +1,6 @@
 /**
- * One `route()` in wasm beside embedding the same number of tokens with all-MiniLM-L6-v2 in
- * onnxruntime-web, single-threaded, in the same run. The peer's ONNX file is made by
+ * One `route()` over the whole catalog and one `estimate()` of 20 models in wasm, beside embedding the
+ * same number of tokens with all-MiniLM-L6-v2 in onnxruntime-web, single-threaded, in the same run. The peer's ONNX file is made by
  * `python models/train/minilm_onnx.py models/train/out/minilm.onnx` (with `models/train/requirements.txt`).
  */
 import { execFileSync } from "node:child_process";
@@ -38,6 +38,9 @@ const { Router } = await import("pennyroute");
 ort.env.wasm.numThreads = 1;
 const peer = await ort.InferenceSession.create(readFileSync(PEER));
 const router = await Router.load();
+const twenty = await Router.load();
+const { models, ...shipped } = twenty.catalog();
+twenty.setCatalog({ ...shipped, models: models.slice(0, 20) });
 
 // A fresh process each: import, load, first decision.
 const COLD = `const start = performance.now();
@@ -57,12 +60,14 @@ for (const tokens of LENGTHS) {
   const ids = BigInt64Array.from({ length: tokens }, (_, i) => BigInt(2000 + ((i * 37) % 5000)));
   const feed = { input_ids: new ort.Tensor("int64", ids, [1, tokens]) };
   const ours = [];
+  const estimates = [];
   const theirs = [];
   for (let round = 0; round < ROUNDS; round += 1) {
     ours.push((await time(() => { for (let i = 0; i < CALLS; i += 1) router.route(request); })) / CALLS);
+    estimates.push((await time(() => { for (let i = 0; i < CALLS; i += 1) twenty.estimate(request); })) / CALLS);
     theirs.push(await time(() => peer.run(feed)));
   }
-  const row = { tokens, route_ms: median(ours), minilm_ms: median(theirs) };
+  const row = { tokens, route_ms: median(ours), estimate_20_ms: median(estimates), minilm_ms: median(theirs) };
   rows.push({ ...row, ratio: row.minilm_ms / row.route_ms });
 }
 console.table(rows.map((row) => Object.fromEntries(Object.entries(row).map(([k, v]) => [k, Number(v.toPrecision(4))]))));

@@ -42,7 +42,7 @@ SEED = 20261120
 VOCABULARY, DIMENSIONS, SMOOTH = 10_000, 32, 1e-3
 SETTINGS = model.Settings()
 SEEDS, FOLDS, SEEDS_PER_FOLD = 5, 5, 2
-SKILLS, LENGTHS = 8, 4
+SKILLS, LENGTHS = 12, 4
 SD_FLOOR = 0.02  # of a feature, so that a share that is zero in the data does not become a switch
 
 FLAGGED = 0.04        # share of the validation queries that may count as unlike the training data
