@@ -70,7 +70,7 @@ pub struct Parameters {
     pub token_factors: BTreeMap<String, f64>,
     /// The recorded models by the name they have in the outcomes.
     pub abilities: BTreeMap<String, RecordedModel>,
-    /// What turns published scores and prices into abilities; older artifacts have none.
+    /// What turns published scores and prices into abilities; absent until `models/train/catalog.py` has run.
     #[serde(default)]
     pub published: Option<Published>,
 }
@@ -306,6 +306,9 @@ impl Parameters {
                 ("published.slope.mean", published.slope.mean.len(), abilities),
                 ("published.slope.sd", published.slope.sd.len(), abilities),
             ]);
+            if published.known[1] > published.known[2] {
+                return Err(Error::artifact("parameters", "`published.known` ends before it starts"));
+            }
             let bad = |[guess, _, _, noise]: &[f64; 4]| !(0.0..100.0).contains(guess) || *noise <= 0.0;
             if let Some((name, _)) = published.scores.iter().find(|(_, score)| bad(score)) {
                 let what =

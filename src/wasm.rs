@@ -153,14 +153,20 @@ impl JsRouter {
     /// The catalog in use with abilities and lengths fitted to graded answers, and what became of each model.
     /// Answers are routing requests that name their `model`, grades, and output tokens (NaN: not counted).
     pub fn fit(&self, requests: &Array, correct: &[f64], output_tokens: &[f64]) -> Result<JsValue> {
-        let router = self.router.borrow();
-        let (mut models, mut queries, mut answers) = (Vec::<String>::new(), Vec::new(), Vec::new());
-        for (query, (&correct, &tokens)) in correct.iter().zip(output_tokens).enumerate() {
-            let in_row = |error| match error {
+        let in_row = |query: usize| {
+            move |error| match error {
                 Error::Request { field, what } => Error::request(format!("outcomes[{query}].{field}"), what),
                 other => other,
-            };
-            let mut request = read_request(requests.get(query as u32)).map_err(in_row)?;
+            }
+        };
+        // All are read before the router is borrowed: a getter of a request may throw.
+        let read = requests.iter().enumerate().map(|(n, request)| read_request(request).map_err(in_row(n)));
+        let requests = read.collect::<Result<Vec<RouteRequest>>>()?;
+        let router = self.router.borrow();
+        let (mut models, mut queries, mut answers) = (Vec::<String>::new(), Vec::new(), Vec::new());
+        let rows = requests.into_iter().zip(correct.iter().zip(output_tokens)).enumerate();
+        for (query, (mut request, (&correct, &tokens))) in rows {
+            let in_row = in_row(query);
             let id = request.model.take().unwrap_or_default();
             if router.catalog().position(&id).is_none() {
                 return Err(in_row(Error::request("model", format!("the catalog has no model `{id}`"))));

@@ -50,15 +50,17 @@ fn picks_are_sensible() {
     let router = Router::new(artifacts, None).unwrap();
     let now = Moment::parse("2026-11-20T12:00:00Z").unwrap();
     let constants = router.constants(now).unwrap();
-    // How strong a pick is: what it would reach on the reference traffic if it were always called.
-    let strength = |decision: &Decision| {
-        let model = decision.model.as_deref().unwrap();
-        constants.iter().find(|c| c.model == model).unwrap().quality
-    };
-    // What a pick costs per query of the same traffic, so that long prompts do not look expensive.
-    let price = |decision: &Decision| {
-        let model = decision.model.as_deref().unwrap();
-        constants.iter().find(|c| c.model == model).unwrap().cost_usd
+    // The best model there is, and one of middling strength: what is the better one worth?
+    let mut constants = router.constants(now).unwrap();
+    constants.sort_by(|a, b| a.quality.total_cmp(&b.quality));
+    let (middling, best) = (&constants[constants.len() / 2], &constants[constants.len() - 1]);
+    let qualities = |prompt: &Prompt| {
+        let estimates = router.estimate(&RouteRequest::prompt(&prompt.text), now).unwrap();
+        let of = |id: &str| {
+            let is = |m: usize| router.catalog().models[m].id == id;
+            estimates.models.iter().find(|e| is(e.model)).unwrap().quality.estimate
+        };
+        (of(&middling.model), of(&best.model))
     };
 
     let file = std::fs::read_to_string(root.join("tests/fixtures/chat.jsonl")).unwrap();
@@ -68,16 +70,14 @@ fn picks_are_sensible() {
         prompts.iter().map(|p| (p, router.route(&RouteRequest::prompt(&p.text), now).unwrap())).collect();
     let of = |expect: &'static str| decisions.iter().filter(move |(p, _)| p.expect == expect).map(|(_, d)| d);
 
-    let (cheap, strong) = (mean(of("cheap").map(price)), mean(of("strong").map(price)));
-    println!(
-        "mean price of the pick per 1,000 reference queries: cheap ${:.3}, strong ${:.3}",
-        cheap * 1e3,
-        strong * 1e3
-    );
-    assert!(strong > 1.3 * cheap, "hard prompts must be worth more: {strong} against {cheap}");
-    let (weak, able) = (mean(of("cheap").map(strength)), mean(of("strong").map(strength)));
-    println!("mean strength of the pick: cheap {weak:.3}, strong {able:.3}");
-    assert!(able > weak);
+    let [cheap, any, strong] = ["cheap", "any", "strong"].map(|expect| {
+        let each = || prompts.iter().filter(move |p| p.expect == expect).map(qualities);
+        let (chance, gap) = (mean(each().map(|(middling, _)| middling)), mean(each().map(|(m, b)| b - m)));
+        println!("{expect}: {} is {:.3} likely to do, {} by {gap:.3} likelier", middling.model, chance, best.model);
+        (chance, gap)
+    });
+    assert!(cheap.0 > any.0 && any.0 > strong.0, "hard prompts are hard: {cheap:?}, {any:?}, {strong:?}");
+    assert!(strong.1 > 2.0 * cheap.1, "and a better model is worth more there: {cheap:?}, {strong:?}");
 
     for expect in ["cheap", "any", "strong"] {
         let mut picks = std::collections::BTreeMap::new();

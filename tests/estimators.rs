@@ -34,11 +34,10 @@ fn qualities(estimates: &Estimates) -> Vec<f64> {
 #[test]
 fn the_trained_half_is_the_router_without_an_index() {
     let (router, bare) = (Router::new(artifacts(), None).unwrap(), without_index());
-    for text in TEXTS {
-        let trained = estimate(&router, Estimator::Trained, text);
-        assert_eq!(trained, estimate(&bare, Estimator::Blend, text));
-        assert_ne!(qualities(&trained), qualities(&estimate(&router, Estimator::Blend, text)));
-    }
+    let trained = TEXTS.map(|text| estimate(&router, Estimator::Trained, text));
+    assert_eq!(trained, TEXTS.map(|text| estimate(&bare, Estimator::Blend, text)));
+    // A text whose neighbors have no outcomes is not corrected; they are not all of that kind.
+    assert_ne!(trained, TEXTS.map(|text| estimate(&router, Estimator::Blend, text)));
 }
 
 #[test]

@@ -168,8 +168,9 @@ fn an_ability_from_scores_is_the_prior_and_only_train_counts() {
         |i| if i < 8 { "120" } else { "9" },
     );
     assert_eq!(work.fit(&[]), report);
-    // A split among the outcomes wins over that of the queries.
-    work.write("outcomes.csv", "query_id,model,correct,split\nq0,p/scored,1,test\nq8,p/scored,1,train\n");
+    // With a split among the outcomes too, both must say train.
+    let rows = "query_id,model,correct,split\nq0,p/scored,1,test\nq1,p/scored,1,train\nq8,p/scored,1,train\n";
+    work.write("outcomes.csv", rows);
     assert_eq!(work.fit(&[])["outcomes"], 1);
     // An answered one is fitted anew from the prior over all models.
     work.outcomes("p/scored", |i| (i + 1) % 2, |_| "");

@@ -538,9 +538,9 @@ def main() -> None:
     args.out.write_text(text)
     packed = len(gzip.compress(text.encode(), 9))
     print(f"\n{args.out}: {len(catalog['models'])} entries, {len(text.encode())} bytes, {packed} gzipped")
+    # The program refuses artifacts that the manifest does not vouch for.
+    manifest.write(MODELS)
     if args.pennyroute:
-        # The program refuses artifacts that the manifest does not vouch for.
-        manifest.write(MODELS)
         published.report_recorded(args.data, args.pennyroute, MODELS, extra["left_out"])
 
 

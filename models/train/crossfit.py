@@ -3,7 +3,7 @@
     python models/train/crossfit.py --data ../shared/data --pennyroute target/debug/pennyroute [--part folds|sources|models]
 
 folds     five trainings, each judged on the fifth of all queries that it was not given; near-duplicates stay together
-sources   three trainings without a source each: is it recognised as unfamiliar, and what is made of it
+sources   three trainings without a source each: is it recognised as unfamiliar, and what is made of it, beside the test split
 models    four trainings without five models of the core each: what `pennyroute fit` makes of them from n outcomes
 
 Everything goes to models/train/out; the figures are those of `pennyroute eval`.
@@ -36,11 +36,13 @@ class Tools:
     def train(self, name: str, *options: str) -> Path:
         """Artifacts of that name, and recorded.json beside them: the recorded models with their abilities."""
         out = OUT / name
-        if not (out / "recorded.json").exists():
-            command = [sys.executable, HERE / "train.py", "--data", self.folder, "--out", out, "--pennyroute", self.pennyroute]
-            subprocess.run([*command, *options], check=True, stdout=subprocess.DEVNULL)
-            self.run(out, "catalog", "import", "--dataset", self.folder / "models.json", "--out", out / "recorded.json")
+        command = [sys.executable, HERE / "train.py", "--data", self.folder, "--out", out, "--pennyroute", self.pennyroute]
+        subprocess.run([*command, *options], check=True, stdout=subprocess.DEVNULL)
+        self.recorded(out, out / "recorded.json")
         return out
+
+    def recorded(self, artifacts: Path, catalog: Path) -> None:
+        self.run(artifacts, "catalog", "import", "--dataset", self.folder / "models.json", "--out", catalog)
 
     def run(self, artifacts: Path, *options: str | Path, show: bool = False) -> str:
         done = subprocess.run([self.pennyroute, "--artifacts", artifacts, *options], check=True, text=True,
@@ -80,7 +82,7 @@ def sources(tools: Tools, data: recorded.Data) -> None:
     for source in SOURCES:
         out = tools.train(f"without-{source}", "--without-source", source)
         core = data.queries[data.queries.pool == "core"]
-        ids = set(core.query_id[(core.source == source) | (core.split == "validation")])
+        ids = set(core.query_id[(core.source == source) | (core.split == "test")])
         queries = tools.queries(ids, out / "judged.jsonl.gz", "all")
         print(f"\nwithout {source}")
         tools.run(out, "eval", "--queries", queries, "--outcomes", tools.folder / "outcomes_core.parquet",
@@ -90,6 +92,7 @@ def sources(tools: Tools, data: recorded.Data) -> None:
 def models(tools: Tools, data: recorded.Data) -> None:
     core = json.loads((tools.folder / "models.json").read_text())["core"]
     split = "test" if tools.test else "validation"
+    tools.recorded(HERE.parent, OUT / "recorded.json")
     rows, train = [], data.where("train")
     rng = np.random.default_rng(SEED)
     known = [data.models.index(m) for m in core]
@@ -113,8 +116,6 @@ def models(tools: Tools, data: recorded.Data) -> None:
 
 
 def figures(tools: Tools, artifacts: Path, catalog: Path, split: str, names: list[str]) -> dict[str, float]:
-    if not catalog.exists():
-        tools.run(artifacts, "catalog", "import", "--dataset", tools.folder / "models.json", "--out", catalog)
     printed = tools.run(artifacts, "eval", *tools.files("core"), "--catalog", catalog, "--split", split, "--models",
                         ",".join(names), "--json")
     router = json.loads(printed.splitlines()[-1])["router"]

@@ -26,7 +26,7 @@ PRINCIPAL, FEATURE_WEIGHT = 16, 1.5
 @dataclass
 class Folded:
     """Everything that predictor.onnx holds except the token table, and the abilities that go with it."""
-    mean: np.ndarray              # [inputs] of the pooled vector and the features
+    mean: np.ndarray              # [inputs] of the pooled vector, the features and the lexical scores
     inverse_sd: np.ndarray        # [inputs]
     W: np.ndarray                 # [1 + inputs, hidden] float16, as stored; first row the intercept
     groups: np.ndarray            # [1 + inputs, groups]

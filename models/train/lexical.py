@@ -54,8 +54,8 @@ def levels(correct: np.ndarray) -> np.ndarray:
     return np.nanmean(correct - np.nanmean(correct, 0), 1)
 
 
-def fit(bags: sparse.csr_matrix, vocabulary: int, correct: np.ndarray, groups: np.ndarray) -> Tables:
-    """`correct` [queries, models] and `groups` [queries, groups] are those of the queries in `bags`."""
+def fit(bags: sparse.csr_matrix, vocabulary: int, correct: np.ndarray, groups: np.ndarray, exact: bool) -> Tables:
+    """`correct` [queries, models] and `groups` [queries, groups] are those of the queries in `bags`; `exact` does not round."""
     seen = np.asarray(bags.sum(0))[0]
     idf = np.where(seen < 2, 0, np.log((1 + bags.shape[0]) / (1 + seen)) + 1)
     x = sparse.diags(1 / np.sqrt(np.asarray(bags.sum(1))[:, 0])) @ bags @ sparse.diags(idf)
@@ -68,6 +68,8 @@ def fit(bags: sparse.csr_matrix, vocabulary: int, correct: np.ndarray, groups: n
     x = x.tocsr()
     level = ridge(x, levels(correct), LEVEL_RIDGE) * idf
     own = np.stack([ridge(x[:, :vocabulary], g, GROUP_RIDGE) * idf[:vocabulary] for g in groups.T], 1)
+    if exact:
+        return Tables(np.hstack([level[:vocabulary, None], own]), np.ones(1 + own.shape[1]), level[vocabulary:, None])
     _, scale = quantize(level[:, None])
     tokens, token_scale = quantize(own)
     share = lambda w: np.round(w / scale).astype(np.int8)[:, None]
@@ -75,11 +77,11 @@ def fit(bags: sparse.csr_matrix, vocabulary: int, correct: np.ndarray, groups: n
 
 
 def scores(bags: sparse.csr_matrix, vocabulary: int, correct: np.ndarray, groups: np.ndarray, rows: np.ndarray,
-           fold_of: np.ndarray) -> tuple[Tables, np.ndarray]:
+           fold_of: np.ndarray, exact: bool = False) -> tuple[Tables, np.ndarray]:
     """The tables fitted on `rows`, and the scores of all queries by them, those of queries with a fold (not -1) out of fold."""
-    tables = fit(bags[rows], vocabulary, correct[rows], groups[rows])
+    tables = fit(bags[rows], vocabulary, correct[rows], groups[rows], exact)
     held_out = tables.scores(bags)
     for f in tqdm(np.unique(fold_of[rows]), desc="lexical", leave=False):
         seen, out = rows[fold_of[rows] != f], np.flatnonzero(fold_of == f)
-        held_out[out] = fit(bags[seen], vocabulary, correct[seen], groups[seen]).scores(bags[out])
+        held_out[out] = fit(bags[seen], vocabulary, correct[seen], groups[seen], exact).scores(bags[out])
     return tables, held_out

@@ -1,12 +1,12 @@
 """The item-response model over a static embedding of the query.
 
-    x          = squashed, standardised [mean of token vectors, surface features]
+    x          = squashed, standardised [mean of token vectors, surface features, lexical scores]
     h          = relu(x·W + c)
     logit(q,m) = b_m + Σ_k w_mk·skills_k(q) − difficulty(q)
     log tokens = c_m + Σ_l v_ml·length_l(q)
 
 skills, difficulty and length are linear in h. Everything is trained at once, on every recorded cell of the outcome
-matrix and on nothing else (plus the weak labels of chat prompts, see `Weak`), by AdamW. Several seeds are trained side
+matrix and on nothing else (plus the weak labels of chat prompts), by AdamW. Several seeds are trained side
 by side and averaged in logits, which is again a model of this form with all their hidden units side by side.
 """
 
@@ -35,7 +35,8 @@ class Settings:
     decay: float = 1e-2
     length_weight: float = 0.3
     estimated_weight: float = 0.05  # of a token count that is itself only an estimate
-    weak_weight: float = 2.0        # of a weakly labelled chat prompt
+    weak_weight: float = 0.5        # of a weakly labelled chat prompt's level
+    weak_length_weight: float = 0.6
     consistency: float = 0.3        # of a noisy copy's logits being others than the original's
 
 
@@ -99,8 +100,10 @@ def loss(p: dict, x: jax.Array, paired: jax.Array, t: tuple, settings: Settings,
     rows = entropy(correct, logit).sum(1) / cells
     rows += settings.length_weight * (square(tokens, length) + settings.estimated_weight * square(estimated, length)).sum(1) / cells
     middling = logit - p["b"] + p["b"].mean()
-    rows += settings.weak_weight * (entropy(level[:, None], middling).mean(1)
-                                    + settings.length_weight * square(amount[:, None], length).mean(1))
+    # In logits: cross-entropy hardly tells 0.95 from 0.98, but what a better model is worth differs by half.
+    wanted = jnp.log(level / (1 - level))
+    rows += settings.weak_weight * square(wanted[:, None], middling).mean(1)
+    rows += settings.weak_length_weight * square(amount[:, None], length).mean(1)
     # The same units are dropped for both, so that what differs is the noise.
     other = apply(p, paired, settings, key)[0]
     rows += settings.consistency * jnp.square(logit - other).mean(1)

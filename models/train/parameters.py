@@ -25,6 +25,7 @@ TOKEN_FACTORS = {
 }
 REFERENCES = 512
 Z90 = 1.645         # central 90 % of a normal distribution
+WIDEST = 3.0        # no calibration is off by more, in logits
 BIN = 40            # outcomes of a model that an observed rate is taken over
 ENOUGH_COUNTS = 50  # raw token counts below which a model's lengths are as good as unrecorded
 
@@ -87,7 +88,9 @@ def calibration_sd(logits: np.ndarray, ability_sd: np.ndarray, correct: np.ndarr
     def inside(sd: float) -> float:
         return float(np.mean(miss <= Z90 * np.hypot(steep * np.hypot(sd, own), noise)))
 
-    return float(brentq(lambda sd: inside(sd) - 0.9, 0, 3)) if inside(0) < 0.9 < inside(3) else 0.0
+    if inside(0) >= 0.9:
+        return 0.0
+    return float(brentq(lambda sd: inside(sd) - 0.9, 0, WIDEST)) if inside(WIDEST) > 0.9 else WIDEST
 
 
 def ability_sd(folded: Folded, skills: np.ndarray, logits: np.ndarray, correct: np.ndarray,

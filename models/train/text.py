@@ -1,6 +1,6 @@
 """What a text is to the predictor: its counts, its surface features, its WordPiece ids and its distinct terms.
 
-The Rust core computes the same three things; tests/fixtures/parity.json holds both to it. Everything is over Unicode
+The Rust core computes the same; tests/fixtures/parity.json holds both to it. Everything is over Unicode
 scalar values, and a letter, digit or punctuation mark means the ASCII ones.
 """
 

@@ -11,6 +11,7 @@ import json
 import os
 import random
 import subprocess
+import sys
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
@@ -46,7 +47,7 @@ SKILLS, LENGTHS = 12, 4
 SD_FLOOR = 0.02  # of a feature, so that a share that is zero in the data does not become a switch
 
 FLAGGED = 0.04        # share of the validation queries that may count as unlike the training data
-REACH = 1.2           # times as far as chat prompts lie apart, a query is still like them
+REACH = 1.3           # times as far as chat prompts lie apart, a query is still like them
 VERY_FAR = 1.5        # times as far as what is flagged, nothing of the estimate is left
 
 # What a weak label of a chat prompt means: the accuracy of a middling recorded model, and output tokens. Prior
@@ -114,7 +115,7 @@ def with_copies(data: recorded.Data, targets: model.Targets) -> tuple[recorded.D
 
 
 def inputs_of(data: recorded.Data, cache: Path, vocabulary: int, dimensions: int, exact: bool = False) -> Inputs:
-    """The tables, int8 from the start: what is trained on is what is shipped. `exact` pools vectors before rounding."""
+    """The tables, int8 from the start: what is trained on is what is shipped. `exact` rounds nothing."""
     train = np.flatnonzero(data.queries.split == "train")
     tokens = vectors.vocabulary(cache)
     kept = text.prune(tokens, data.queries.text.iloc[train], vocabulary)
@@ -126,7 +127,7 @@ def inputs_of(data: recorded.Data, cache: Path, vocabulary: int, dimensions: int
     table, scale = vectors.quantize(weighted)
     pooled = np.stack([weighted[i].mean(0) if exact else table[i].astype(np.float32).mean(0) * scale for i in ids])
     rows, fold = data.where("train"), np.where(data.queries.split.isin(["train", "copy"]), fold_of(data), -1)
-    words, scores = lexical.scores(lexical.bags(ids, len(kept)), len(kept), data.correct, logistic.labels(data), rows, fold)
+    words, scores = lexical.scores(lexical.bags(ids, len(kept)), len(kept), data.correct, logistic.labels(data), rows, fold, exact)
     raw = np.hstack([pooled, np.stack([text.features(t) for t in data.queries.text]), scores])
     floor = np.r_[np.full(dimensions, 1e-6), np.full(len(text.FEATURES), SD_FLOOR), np.full(scores.shape[1], 1e-6)]
     return Inputs(kept, table, scale, words, raw, raw[rows].mean(0), 1 / np.maximum(raw[rows].std(0), floor))
@@ -173,19 +174,20 @@ def assemble(data: recorded.Data, inputs: Inputs, nets: Networks) -> tuple[Folde
     return folded, refitted / parameters.temperature(refitted, data.correct[rows])
 
 
-def unfamiliar_sd(data: recorded.Data, targets: model.Targets, pairs: np.ndarray, inputs: Inputs, settings: model.Settings) -> float:
-    """How far off, in logits, the level of a query of an unknown kind is: every source of the core is left out in turn,
-    and the root mean square over sources is taken."""
-    seen = np.flatnonzero(data.queries.split == "train")
-    sources = sorted(data.queries.source[data.queries.pool == "core"].unique())
-    rows = [seen[data.queries.source.iloc[seen] != s] for s in sources]
-    logits = model.predict(model.fit(inputs.x, pairs, targets, rows, settings, SEED + 2, "left-out sources"), inputs.x, settings)[0]
-    sds = []
-    for source, estimate in zip(sources, logits):
+def unfamiliar_sd(data: recorded.Data, targets: model.Targets, pairs: np.ndarray, cache: Path, settings: model.Settings) -> float:
+    """How far off, in logits, the level of a query of an unknown kind is: every source of the core is left out in turn, of the
+    lexical scores too, and the root mean square over sources is taken."""
+    train = data.queries.iloc[data.where("train")]
+    sds = {}
+    for source in sorted(train.source[train.pool == "core"].unique()):
+        part = data.without_source(source)
+        inputs = inputs_of(part, cache, VOCABULARY, DIMENSIONS)
+        seen = np.flatnonzero(part.queries.split == "train")
+        params = model.fit(inputs.x, pairs, targets, [seen], settings, SEED + 2, f"without {source}")
         out = np.flatnonzero((data.queries.split == "train") & (data.queries.source == source))
-        sds.append(parameters.query_sd(estimate[out], data.correct[out]))
-    print("sd of the level of queries of a left-out source:", {s: round(v, 2) for s, v in zip(sources, sds)})
-    return float(np.sqrt(np.mean(np.square(sds))))
+        sds[source] = parameters.query_sd(model.predict(params, inputs.x[out], settings)[0][0], data.correct[out])
+    print("sd of the level of queries of a left-out source:", {s: round(v, 2) for s, v in sds.items()})
+    return float(np.sqrt(np.mean(np.square(list(sds.values())))))
 
 
 def residual_sds(data: recorded.Data, log_tokens: np.ndarray) -> np.ndarray:
@@ -237,13 +239,13 @@ def ablate(folder: Path, data: recorded.Data, targets: model.Targets, pairs: np.
         logits /= parameters.temperature(logits[validation], data.correct[validation])
         show(name, figures(folder, data, "validation", retrieval.sigmoid(logits), log_tokens, sd, weights))
 
-    for vocabulary, dimensions in ((30_000, 64), (10_000, 64), (6_000, 64), (10_000, 48), (10_000, 32), (10_000, 128)):
+    for vocabulary, dimensions in ((10_000, 32), (30_000, 32), (6_000, 32), (10_000, 16), (10_000, 64)):
         inputs = inputs_of(data, cache, vocabulary, dimensions)
         params = model.fit(inputs.x, pairs, targets, [seen] * 3, SETTINGS, SEED + 3, f"{vocabulary} × {dimensions}")
         judge(f"{vocabulary} tokens × {dimensions}", params, inputs.x)
         if (vocabulary, dimensions) == (VOCABULARY, DIMENSIONS):
             exact = replace(inputs, raw=inputs_of(data, cache, vocabulary, dimensions, exact=True).raw)
-            judge("  the same, table not rounded", params, exact.x)
+            judge("  the same, no table rounded", params, exact.x)
 
 
 def main() -> None:
@@ -289,7 +291,7 @@ def main() -> None:
     delta[np.isin(seen, rows)], residual[np.isin(seen, rows)] = retrieval.remember(held_out, data.correct[rows])
     delta, residual = delta[np.isin(seen, indexed)], residual[np.isin(seen, indexed)]
     near, distance = retrieval.neighbours(embedding, embedding[indexed], 1 + max(r.k for r in retrieval.GRID))
-    # Chosen on the training queries out of fold, against neighbours of other folds: validation is too small to tell 72 apart.
+    # Chosen on the training queries out of fold, against neighbours of other folds: validation is too small to tell 36 apart.
     of_fold, pool = fold_of(data), data.queries.pool.to_numpy()
     parts = []
     for f in range(FOLDS):
@@ -305,7 +307,7 @@ def main() -> None:
     own_sd = np.sqrt(np.hstack([np.ones((len(skills), 1)), skills ** 2]) @ (sd ** 2).T)
     odds = np.log(quality / (1 - quality))
     query_sd = {"near": parameters.calibration_sd(odds[validation], own_sd[validation], data.correct[validation]),
-                "far": unfamiliar_sd(data, targets, pairs, inputs, SETTINGS)}
+                "far": unfamiliar_sd(data, targets, pairs, cache, SETTINGS)}
     print(f"retrieval {chosen}, unfamiliar beyond {far:.3f}; sd of a level {query_sd}")
     written = {
         "format": 1, "skills": SKILLS, "lengths": LENGTHS, "dimensions": embedding.shape[1], "max_tokens": text.MAX_TOKENS,
@@ -356,6 +358,8 @@ def main() -> None:
         # The program reads the artifacts, so their manifest has to be true before; the index joins it after.
         subprocess.run([given.pennyroute, "--artifacts", given.out, *index], check=True)
         manifest.write(given.out)
+        if shipped:  # abilities of today's models are in the terms of these skills
+            subprocess.run([sys.executable, HERE / "catalog.py", "--data", given.data], check=True, stdout=subprocess.DEVNULL)
     else:
         print("next: pennyroute", *(os.path.relpath(part) if isinstance(part, Path) else part for part in index))
 

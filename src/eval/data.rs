@@ -261,8 +261,13 @@ impl Outcomes {
                 let what = format!("and `model` repeat the pair of line {first}: {}", pair(row));
                 return Err(row.error(0, what));
             }
-            if query as usize == outcomes.splits.len() {
-                outcomes.splits.push(row.optional_text(7)?.map(Cow::into_owned));
+            let split = row.optional_text(7)?.map(Cow::into_owned);
+            match outcomes.splits.get(query as usize) {
+                None => outcomes.splits.push(split),
+                Some(first) if *first != split => {
+                    return Err(row.error(7, "differs from that of the query's first row"));
+                }
+                Some(_) => {}
             }
             outcomes.rows.push(OutcomeRow {
                 line: row.line,

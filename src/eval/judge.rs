@@ -95,7 +95,7 @@ impl Judge {
         }
     }
 
-    /// The calibration error of some of the queries.
+    /// The calibration of some of the queries.
     pub fn calibration(&self) -> &Calibration {
         &self.calibration
     }

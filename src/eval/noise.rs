@@ -363,9 +363,13 @@ mod tests {
 
     #[test]
     fn the_price_keeps_any_model_from_taking_all() {
-        let estimated = Estimated { quality: [0.5, 0.9].repeat(10), cost: [0.001, 0.002].repeat(10) };
-        let price = operating_price(&estimated, 2);
-        // All queries are alike, so that one model takes them all at any price.
-        assert_eq!(price.largest_share, 1.0);
+        // Ten queries to which the dearer model is worth 0.4, 0.05 or 0.04: it takes three, six or all of them. Means reach
+        // from 0.5 to 0.651; the one nearest to their middle, 0.62, leaves the cheaper model seven.
+        let quality: Vec<f64> = [(0.4, 3), (0.05, 3), (0.04, 4)]
+            .iter()
+            .flat_map(|&(more, n)| [0.5, 0.5 + more].repeat(n))
+            .collect();
+        let price = operating_price(&Estimated { quality, cost: [0.001, 0.002].repeat(10) }, 2);
+        assert!((price.alpha - 0.635).abs() < 1e-9 && (price.largest_share - 0.6).abs() < 1e-9);
     }
 }

@@ -110,7 +110,7 @@ fn posterior(scores: &[[f64; 3]]) -> (f64, f64) {
 fn place(published: &Published, g: f64, sd: f64, source: Source, note: String) -> Placed {
     let [center, low, high] = published.known;
     let (at, slope) = (&published.at, &published.slope);
-    let edge = g.clamp(low, high);
+    let edge = g.max(low).min(high);
     let (mut mean, mut spread) = (Vec::new(), Vec::new());
     for k in 0..at.mean.len() {
         let mut steps = edge - center;

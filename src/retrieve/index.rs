@@ -40,7 +40,7 @@ const RESIDUAL_STEPS: f64 = 16.0;
 /// Ranges are kept in steps of this fraction of a distance.
 const RANGE_STEPS: f32 = 256.0;
 
-/// Neighbors that a record's range is the mean distance of; as many as a query is compared with.
+/// Neighbors that a record's range is the mean distance of; the shipped parameters compare a query with as many.
 const RANGE_NEIGHBORS: usize = 16;
 
 /// Estimates are moved into this range, so that no record's logit is extreme.
@@ -123,7 +123,7 @@ struct Levels {
 #[derive(Debug, Clone, PartialEq)]
 pub struct Correction {
     /// Mean distance of the neighbors as a multiple of how far they may be (`u`); `very_far` if there
-    /// are none.
+    /// is nothing to compare with.
     pub unfamiliarity: f64,
     /// How much of the prediction holds this far from anything seen (`ω`): 1 all, 0 nothing.
     pub familiarity: f64,

@@ -146,7 +146,7 @@ impl Router {
     pub fn ability_from_scores(&self, scores: &std::collections::BTreeMap<String, f64>) -> Result<Placed> {
         match &self.predictor.parameters().published {
             Some(published) => learn::from_scores(published, scores),
-            None => Err(Error::artifact("parameters", "has no `published`: made before scores were read")),
+            None => Err(Error::artifact("parameters", "has no `published`: models/train/catalog.py adds it")),
         }
     }
 

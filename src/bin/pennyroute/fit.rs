@@ -21,7 +21,7 @@ pub struct Args {
     #[arg(long, value_name = "FILE")]
     queries: PathBuf,
     /// Recorded outcomes, csv, csv.gz or Parquet: `query_id,model,correct`, optionally `output_tokens` (counted,
-    /// not estimated). Where they, or else the queries, have a `split`, only rows of `train` are used.
+    /// not estimated). Where they or the queries have a `split`, only rows of `train` in both are used.
     #[arg(long, value_name = "FILE")]
     outcomes: PathBuf,
     /// The catalog; it has an entry for every model that is fitted.
@@ -113,14 +113,12 @@ fn describe(
             break;
         }
         let mut learnt: Vec<QueryRow> = Vec::new();
-        for mut query in batch {
+        for query in batch {
             let Some(q) = outcomes.queries.position(&query.id).filter(|&q| wanted[q as usize]) else {
                 continue;
             };
-            if let Some(split) = &outcomes.splits[q as usize] {
-                query.split = Some(split.clone());
-            }
-            let position = query.is_training().then_some(described.len() + learnt.len());
+            let outcomes_train = outcomes.splits[q as usize].as_deref().is_none_or(|split| split == "train");
+            let position = (outcomes_train && query.is_training()).then_some(described.len() + learnt.len());
             positions.insert(query.id.clone(), position);
             if position.is_some() {
                 learnt.push(query);
