@@ -73,7 +73,10 @@ fn picks_are_sensible() {
     let [cheap, any, strong] = ["cheap", "any", "strong"].map(|expect| {
         let each = || prompts.iter().filter(move |p| p.expect == expect).map(qualities);
         let (chance, gap) = (mean(each().map(|(middling, _)| middling)), mean(each().map(|(m, b)| b - m)));
-        println!("{expect}: {} is {:.3} likely to do, {} by {gap:.3} likelier", middling.model, chance, best.model);
+        println!(
+            "{expect}: {} is {:.3} likely to do, {} by {gap:.3} likelier",
+            middling.model, chance, best.model
+        );
         (chance, gap)
     });
     assert!(cheap.0 > any.0 && any.0 > strong.0, "hard prompts are hard: {cheap:?}, {any:?}, {strong:?}");
