@@ -49,7 +49,6 @@ fn picks_are_sensible() {
     let artifacts = Artifacts::open(&manifest, |path| std::fs::read(models.join(path)).ok()).unwrap();
     let router = Router::new(artifacts, None).unwrap();
     let now = Moment::parse("2026-11-20T12:00:00Z").unwrap();
-    let constants = router.constants(now).unwrap();
     // The best model there is, and one of middling strength: what is the better one worth?
     let mut constants = router.constants(now).unwrap();
     constants.sort_by(|a, b| a.quality.total_cmp(&b.quality));
