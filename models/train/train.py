@@ -349,7 +349,7 @@ def main() -> None:
         fixtures.write(HERE.parents[1] / "tests" / "fixtures" / "parity.json", onnx, text.tokenizer(inputs.kept), written,
                        data.queries.text.iloc[chat[:: len(chat) // 8]].tolist()[:8])
     kept = {split: {pool: {k: v for k, v in r.items() if k != "estimates"} for pool, r in result.items()} for split, result in measured.items()}
-    manifest.write(given.out, manifest.training(given.data, "python models/train/train.py --data ../shared/data --test --pennyroute target/debug/pennyroute", SEED), kept)
+    manifest.write(given.out, manifest.training(given.data, "python models/train/train.py --data ../shared/data --pennyroute target/debug/pennyroute", SEED), kept)
 
     # The scan: at 7,000 records it takes 0.2 ms at most, and compressed the graph is nearly twice as large.
     index = ["index", "--backend", "exact", "--queries", made / "index_queries.jsonl.gz", "--outcomes", made / "index_outcomes.parquet",

@@ -159,14 +159,14 @@ impl Index {
             vectors.push(&record.embedding).map_err(|e| in_record(n, e))?;
         }
         let levels = Levels::new(records, models.len())?;
-        let exact = Exact::new(vectors);
-        let plain = (0..).zip(records).filter(|(_, record)| record.outcomes.is_empty());
-        let ranges = plain.map(|(n, _)| (n, range(&exact, n))).collect();
         let store = match backend {
-            Backend::Exact => Store::Exact(exact),
-            Backend::Hnsw => Store::Hnsw(Box::new(Hnsw::build(exact.vectors())?)),
+            Backend::Exact => Store::Exact(Exact::new(vectors)),
+            Backend::Hnsw => Store::Hnsw(Box::new(Hnsw::build(&vectors)?)),
         };
-        Ok(Index { models, store, levels, ranges })
+        let mut index = Index { models, store, levels, ranges: BTreeMap::new() };
+        let plain = (0..).zip(records).filter(|(_, record)| record.outcomes.is_empty());
+        index.ranges = plain.map(|(n, record)| (n, range(index.retriever(), n, &record.embedding))).collect();
+        Ok(index)
     }
 
     /// The models that outcomes are of, by column.
@@ -340,8 +340,8 @@ fn check_models(models: &[String]) -> Result<()> {
 }
 
 /// Mean distance of a record's nearest neighbors, in steps; 0 if it is alone.
-fn range(exact: &Exact, record: u32) -> u16 {
-    let nearest = exact.nearest(&exact.vectors().get(record as usize), RANGE_NEIGHBORS + 1);
+fn range(retriever: &dyn Retriever, record: u32, embedding: &[f32]) -> u16 {
+    let nearest = retriever.nearest(embedding, RANGE_NEIGHBORS + 1);
     let others: Vec<f32> = nearest.iter().filter(|n| n.record != record).map(|n| n.distance).collect();
     (others.iter().sum::<f32>() / others.len().max(1) as f32 * RANGE_STEPS).round() as u16
 }
