@@ -1,28 +1,42 @@
-/** One chat completion: decide, call, and fall back while nothing was sent to the client. */
+/** One completion, whichever API it came through: decide, call, and fall back while nothing was sent to the client. */
 
 import { HttpError } from "./errors.js";
 import { chatRequest, isAuto, modelNotFound, readPolicy } from "./openai.js";
-import { AttemptError, callProvider, redact, upstreamBody } from "./providers.js";
+import { AttemptError, callProvider, upstreamBody } from "./providers.js";
 import { receiptHeaders } from "./receipts.js";
 import { canCall, models, providers, router } from "./router.js";
 import { remember, warmTokens } from "./sessions.js";
-import { writeEvents } from "./sse.js";
+import { StreamError, streamOf } from "./sse.js";
+
+/**
+ * An API that clients speak, translated to and from OpenAI's chat completions.
+ * @typedef {object} Api
+ * @property {(body: Record<string, any>) => Record<string, any>} toChat the request as a chat request;
+ *   throws HttpError 400 for what has no meaning there
+ * @property {(completion: any, body: Record<string, any>) => any} reply the answer to the request `body`
+ * @property {(chunks: AsyncIterable<any>, body: Record<string, any>) => AsyncGenerator<string>} frames
+ *   a streamed answer, as whole server-sent events
+ * @property {(error: HttpError) => any} error the body of an error answer
+ * @property {(error: HttpError) => string} errorFrame the server-sent event that ends a failed stream
+ */
 
 /** @typedef {import("pennyroute").Decision} Decision */
 /** @typedef {{model: string, failure: string, message: string, retryAfter: string | null}} Failed */
 
 /**
  * @param {Request} request
- * @param {Record<string, any>} body
+ * @param {Record<string, any>} asked the body as the client wrote it
  * @param {Record<string, any>} env
+ * @param {Api} api
  */
-export async function complete(request, body, env) {
+export async function complete(request, asked, env, api) {
+  const body = api.toChat(asked);
   const { knobs, session, dryRun } = readPolicy(body, request.headers);
-  const asked = chatRequest(body);
-  if (!isAuto(asked.model) && !models.has(/** @type {string} */ (asked.model))) throw modelNotFound(/** @type {string} */ (asked.model));
-  const decision = router.route({ ...asked, ...knobs, warm: warmTokens(session) });
+  const routed = chatRequest(body);
+  if (!isAuto(routed.model) && !models.has(/** @type {string} */ (routed.model))) throw modelNotFound(/** @type {string} */ (routed.model));
+  const decision = router.route({ ...routed, ...knobs, warm: warmTokens(session) });
   if (dryRun) return Response.json(decision, { headers: receiptHeaders(decision) });
-  if (decision.model === null) throw noCandidate(decision, isAuto(asked.model) ? undefined : asked.model);
+  if (decision.model === null) throw noCandidate(decision, isAuto(routed.model) ? undefined : routed.model);
   if (!canCall) throw new HttpError(503, "no_provider", "No provider of the catalog is configured; see PROVIDERS in wrangler.jsonc.");
 
   // A client that goes away, before or while it is answered, stops the provider.
@@ -34,8 +48,8 @@ export async function complete(request, body, env) {
     replyMs: Number(env.REPLY_MS ?? 300_000),
     idleMs: Number(env.IDLE_MS ?? 60_000),
   };
-  // Streams tell their usage only when asked; a session wants to know what is warm now.
-  const hideUsage = Boolean(body.stream && session !== undefined && !body.stream_options?.include_usage);
+  // Streams tell their usage only when asked, and it is always needed here.
+  const hideUsage = Boolean(body.stream) && !body.stream_options?.include_usage;
   const sent = hideUsage ? { ...body, stream_options: { ...body.stream_options, include_usage: true } } : body;
 
   /** @type {Failed[]} */
@@ -48,11 +62,11 @@ export async function complete(request, body, env) {
       const onUsage = (/** @type {any} */ usage) => remember(session, model.id, usage);
       if ("reply" in answer) {
         onUsage(answer.reply.usage);
-        return Response.json({ ...answer.reply, model: model.id }, { headers });
+        return Response.json(api.reply({ ...answer.reply, model: model.id }, asked), { headers });
       }
-      const words = (/** @type {string} */ text) => redact(text, provider);
-      const stream = writeEvents(answer, { model: model.id, hideUsage, onUsage, words, abort: () => client.abort() });
-      return new Response(stream, {
+      const chunks = served(answer.chunks, { model: model.id, hideUsage, onUsage });
+      const frames = told(api, api.frames(chunks, asked), model.id, () => client.abort());
+      return new Response(streamOf(frames, () => client.abort()), {
         headers: { ...headers, "content-type": "text/event-stream; charset=utf-8", "cache-control": "no-cache" },
       });
     } catch (error) {
@@ -65,6 +79,37 @@ export async function complete(request, body, env) {
     }
   }
   throw allFailed(decision, failed);
+}
+
+/**
+ * A provider's chunks under the real model's name, their usage noted.
+ * @param {AsyncGenerator<any>} chunks
+ * @param {{model: string, hideUsage: boolean, onUsage: (usage: any) => void}} options
+ */
+async function* served(chunks, { model, hideUsage, onUsage }) {
+  for await (const chunk of chunks) {
+    if (chunk.usage) onUsage(chunk.usage);
+    if (hideUsage && chunk.usage && !chunk.choices?.length) continue;
+    yield { ...chunk, model };
+  }
+}
+
+/**
+ * Frames that end with an error frame where they would throw: after the first byte nothing can fall
+ * back, and a silent cut would look like a whole answer.
+ * @param {Api} api
+ * @param {AsyncGenerator<string>} frames
+ * @param {string} model
+ * @param {() => void} abort
+ */
+async function* told(api, frames, model, abort) {
+  try {
+    yield* frames;
+  } catch (error) {
+    const { failure, message } = error instanceof StreamError ? error : { failure: "internal", message: "the gateway failed" };
+    yield api.errorFrame(new HttpError(502, `stream_${failure}`, `${model}, while answering: ${message}`, { type: "server_error" }));
+    abort();
+  }
 }
 
 /**

@@ -10,6 +10,7 @@
  */
 
 import { addCors, checkClient, checkOrigin, list, preflight } from "./access.js";
+import { chat } from "./apis/chat.js";
 import { complete } from "./complete.js";
 import { errorResponse, HttpError, toHttpError } from "./errors.js";
 import { isAuto, modelEntry, modelList, modelNotFound, readBody, readPolicy } from "./openai.js";
@@ -26,7 +27,7 @@ const ROUTES = {
   "/healthz": { GET: health },
   "/v1/models": { GET: () => Response.json(modelList([...models.values()].filter(isRoutable))) },
   "/v1/route": { POST: route },
-  "/v1/chat/completions": { POST: chat },
+  "/v1/chat/completions": { POST: completion(chat) },
 };
 
 export default {
@@ -94,8 +95,10 @@ async function route(request, env) {
   return Response.json(decision, { headers: receiptHeaders(decision) });
 }
 
-/** `POST /v1/chat/completions`. @type {Handler} */
-async function chat(request, env) {
-  const body = await readBody(request, Number(env.MAX_BODY_BYTES ?? DEFAULT_BODY_BYTES));
-  return complete(request, body, env);
+/** A route that answers in one of the APIs that clients speak. @param {import("./complete.js").Api} api @returns {Handler} */
+function completion(api) {
+  return async (request, env) => {
+    const body = await readBody(request, Number(env.MAX_BODY_BYTES ?? DEFAULT_BODY_BYTES));
+    return complete(request, body, env, api);
+  };
 }

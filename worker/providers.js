@@ -1,20 +1,35 @@
 /**
  * The providers that the owner configured, and one forwarded call.
  *
- * `PROVIDERS` is `{"<provider in the catalog>": {"base_url", "key"?, "models"?}}`: where its
- * OpenAI-compatible API stands, the name of the secret that holds its key (none for a keyless
- * server), and upstream names for catalog ids where they differ. No other address is ever called:
- * redirects are refused.
+ * `PROVIDERS` is `{"<provider in the catalog>": {"base_url", "format"?, "key"?, "models"?}}`: where
+ * its API stands, which wire format it speaks (default `openai`), the name of the secret that holds
+ * its key (none for a keyless server), and upstream names for catalog ids where they differ. No
+ * other address is ever called: redirects are refused.
  */
 
 import { HttpError } from "./errors.js";
+import { openai } from "./formats/openai.js";
 import { readEvents, StreamError } from "./sse.js";
 
 /**
- * @typedef {{name: string, url: string, key?: string, models: Record<string, string>}} Provider
+ * A wire format, translated from and to OpenAI's chat completions.
+ * @typedef {object} Format
+ * @property {(chat: ChatBody, call: {key?: string}) => {path: string, headers: Record<string, string>, body: object}} request
+ *   what to send for a chat request whose `model` is already the provider's name for it
+ * @property {(json: any) => any} reply a whole answer as a `chat.completion`; throws AttemptError `bad_reply`
+ * @property {(events: AsyncGenerator<any>) => AsyncGenerator<any>} chunks a stream's events as
+ *   `chat.completion.chunk`s, usage in one of them; ends where the answer ends, throws StreamError where
+ *   it is cut before or reports an error
+ * @property {(json: any) => {message?: string, type?: string, param?: string | null, code?: string}} error
+ *   what an error answer says
+ *
+ * @typedef {{name: string, url: string, format: Format, key?: string, models: Record<string, string>}} Provider
  * @typedef {import("pennyroute").CatalogModel} CatalogModel
  * @typedef {Record<string, any>} ChatBody
  */
+
+/** By the name in `PROVIDERS`. @type {Record<string, Format>} */
+const FORMATS = { openai };
 
 /** Statuses after which another model may well answer; any other 4xx is the request's own fault. */
 const WORTH_ANOTHER = new Set([401, 402, 403, 404, 408, 409, 425, 429]);
@@ -45,15 +60,19 @@ export class AttemptError extends Error {
 export function readProviders(env) {
   const config = typeof env.PROVIDERS === "string" ? JSON.parse(env.PROVIDERS) : (env.PROVIDERS ?? {});
   const providers = new Map();
-  for (const [name, { base_url, key, models = {} }] of Object.entries(config)) {
+  for (const [name, { base_url, format = "openai", key, models = {} }] of Object.entries(config)) {
     const url = URL.canParse(base_url) ? new URL(base_url) : null;
     if (!url || !/^https?:$/.test(url.protocol) || url.username || url.password || url.search) {
       throw new Error(`PROVIDERS.${name}.base_url: ${JSON.stringify(base_url)} is not a plain http(s) address`);
     }
+    if (!Object.hasOwn(FORMATS, format)) {
+      throw new Error(`PROVIDERS.${name}.format: ${JSON.stringify(format)} is not one of ${Object.keys(FORMATS).join(", ")}`);
+    }
     if (key !== undefined && !env[key]) continue;
     providers.set(name, {
       name,
-      url: `${url.origin}${url.pathname.replace(/\/+$/, "")}/chat/completions`,
+      url: url.origin + url.pathname.replace(/\/+$/, ""),
+      format: FORMATS[format],
       key: key === undefined ? undefined : String(env[key]),
       models,
     });
@@ -76,13 +95,12 @@ export function upstreamBody(body, model, provider) {
 }
 
 /**
- * Calls a provider and waits until it is known to answer: for a stream, until the first chunk that
- * holds a choice; else, until the whole reply is there. Throws AttemptError where another model may
+ * Calls a provider and waits until it is known to answer: for a stream, until the first token; else, until the whole reply is there. Throws AttemptError where another model may
  * do better, HttpError where the request itself is at fault.
  * @param {Provider} provider
  * @param {ChatBody} body as sent upstream
  * @param {{signal: AbortSignal, firstByteMs: number, replyMs: number, idleMs: number}} limits
- * @returns {Promise<{reply: any} | {first: any[], events: AsyncGenerator<any>}>}
+ * @returns {Promise<{reply: any} | {chunks: AsyncGenerator<any>}>}
  */
 export async function callProvider(provider, body, { signal, firstByteMs, replyMs, idleMs }) {
   const deadline = new AbortController();
@@ -90,23 +108,26 @@ export async function callProvider(provider, body, { signal, firstByteMs, replyM
   const timer = setTimeout(() => deadline.abort(), ms);
   const either = AbortSignal.any([signal, deadline.signal]);
   try {
-    const response = await fetch(provider.url, {
+    const { path, headers, body: sent } = provider.format.request(body, { key: provider.key });
+    const response = await fetch(provider.url + path, {
       method: "POST",
       headers: {
         "content-type": "application/json",
         accept: body.stream ? "text/event-stream" : "application/json",
         "user-agent": "pennyroute-worker",
-        ...(provider.key === undefined ? {} : { authorization: `Bearer ${provider.key}` }),
+        ...headers,
       },
-      body: JSON.stringify(body),
+      body: JSON.stringify(sent),
       redirect: "manual",
       signal: either,
     });
     if (!response.ok) throw await refusal(response, provider);
-    if (!body.stream) return { reply: checkReply(await response.json(), provider) };
-    return await firstChoice(readEvents(response, { signal: either, idleMs }), provider);
+    if (!body.stream) return { reply: checkReply(provider.format, await response.json()) };
+    const events = readEvents(response, { signal: either, idleMs });
+    return { chunks: await firstToken(redacted(provider.format.chunks(events), provider)) };
   } catch (error) {
-    if (signal.aborted || error instanceof HttpError || error instanceof AttemptError) throw error;
+    if (signal.aborted || error instanceof HttpError) throw error;
+    if (error instanceof AttemptError) throw Object.assign(error, { message: redact(error.message, provider) });
     if (deadline.signal.aborted) throw new AttemptError("timeout", `no answer within ${ms / 1000} s`);
     if (error instanceof StreamError) throw new AttemptError(error.failure, error.message);
     if (error instanceof SyntaxError) throw new AttemptError("bad_reply", "the reply is not JSON");
@@ -133,7 +154,7 @@ async function refusal(response, provider) {
   if (OF_PROVIDER.has(status)) {
     return new AttemptError(String(status), "the provider refuses the gateway's key or account", { ofProvider: true });
   }
-  const { message, type, param, code } = errorOf(text);
+  const { message, type, param, code } = errorOf(text, provider);
   const said = redact(message ?? `the provider answered ${status}`, provider);
   if (WORTH_ANOTHER.has(status) || status >= 500) {
     return new AttemptError(String(status), said, { retryAfter: response.headers.get("retry-after") });
@@ -145,18 +166,22 @@ async function refusal(response, provider) {
 }
 
 /**
- * The texts of an OpenAI-shaped error, where the body is one.
+ * The texts of a provider's error, where the body is one.
  * @param {string} text
+ * @param {Provider} provider
  * @returns {{message: string | null, type: string | null, param: string | null, code: string | null}}
  */
-function errorOf(text) {
+function errorOf(text, { format }) {
   let error;
   try {
-    error = JSON.parse(text)?.error;
+    error = format.error(JSON.parse(text));
   } catch {
     error = undefined;
   }
-  const part = (/** @type {string} */ name) => (typeof error?.[name] === "string" ? error[name].slice(0, 1000) : null);
+  const part = (/** @type {"message" | "type" | "param" | "code"} */ name) => {
+    const value = error?.[name];
+    return typeof value === "string" ? value.slice(0, 1000) : null;
+  };
   return { message: part("message"), type: part("type"), param: part("param"), code: part("code") };
 }
 
@@ -165,26 +190,45 @@ export function redact(text, { key }) {
   return key ? text.replaceAll(key, "[key]") : text;
 }
 
-/** Some providers answer 200 with an error or with no choice in it. @param {any} reply @param {Provider} provider */
-function checkReply(reply, provider) {
-  if (reply?.error) throw new AttemptError("bad_reply", redact(String(reply.error.message ?? "an error in a 200 reply"), provider));
+/** Chunks whose errors do not quote our key. @param {AsyncGenerator<any>} chunks @param {Provider} provider */
+async function* redacted(chunks, provider) {
+  try {
+    yield* chunks;
+  } catch (error) {
+    throw error instanceof StreamError ? new StreamError(error.failure, redact(error.message, provider)) : error;
+  }
+}
+
+/** Some providers answer 200 with an error or with no choice in it. @param {Format} format @param {any} json */
+function checkReply(format, json) {
+  if (json?.error) throw new AttemptError("bad_reply", String(json.error.message ?? "an error in a 200 reply"));
+  const reply = format.reply(json);
   if (!Array.isArray(reply?.choices) || reply.choices.length === 0) throw new AttemptError("bad_reply", "the reply holds no choice");
   return reply;
 }
 
 /**
- * Reads a stream up to its first choice. Until then nothing was sent to the client, so an error
- * event, a cut or an empty stream can still fall back.
- * @param {AsyncGenerator<any>} events
- * @param {Provider} provider
+ * The stream of chunks, read up to its first token. Until then nothing was sent to the client, so
+ * an error event, a cut, a stall or an empty stream can still fall back. A choice that only names
+ * its role is no token: some providers send it before the model runs.
+ * @param {AsyncGenerator<any>} chunks
  */
-async function firstChoice(events, provider) {
+async function firstToken(chunks) {
+  /** @type {any[]} */
   const first = [];
   for (;;) {
-    const { value: event, done } = await events.next();
-    if (done || event === "[DONE]") throw new AttemptError("bad_reply", "the stream ended before its first choice");
-    if (event.error) throw new AttemptError("error_event", redact(String(event.error.message ?? "an error event"), provider));
-    first.push(event);
-    if (event.choices?.length) return { first, events };
+    const { value: chunk, done } = await chunks.next();
+    if (done) throw new AttemptError("bad_reply", "the stream ended before its first token");
+    first.push(chunk);
+    if (chunk.choices?.some(hasToken)) break;
   }
+  return (async function* () {
+    yield* first;
+    yield* chunks;
+  })();
+}
+
+/** Whether a choice of a chunk holds more than its role. @param {any} choice */
+function hasToken({ delta, finish_reason }) {
+  return Boolean(finish_reason) || Object.entries(delta ?? {}).some(([name, value]) => name !== "role" && value !== null && value !== "");
 }

@@ -1,13 +1,11 @@
 /** Server-sent events in the dialect of OpenAI's API: `data: {json}` … `data: [DONE]`. */
 
-import { errorBody, HttpError } from "./errors.js";
-
 /** Longest event that is read, in characters: a generated image fits, a runaway line does not. */
 const LONGEST_EVENT = 32 * 1024 * 1024;
 
 /** A provider's stream broke the protocol, stalled or was cut. */
 export class StreamError extends Error {
-  /** @param {string} failure `timeout`, `network` or `bad_reply` @param {string} message */
+  /** @param {string} failure `timeout`, `network`, `bad_reply` or `error_event` @param {string} message */
   constructor(failure, message) {
     super(message);
     this.failure = failure;
@@ -87,43 +85,18 @@ async function withinIdle(reader, idleMs) {
 }
 
 /**
- * The stream that the client reads: the provider's events under the real model's name. After the
- * first byte nothing can fall back, so a failure becomes an `error` event; a stream that merely
- * lacks its `[DONE]` after a finished answer is given one.
- * @param {{first: any[], events: AsyncGenerator<any>}} upstream
- * @param {{model: string, hideUsage: boolean, onUsage: (usage: any) => void, words: (text: string) => string, abort: () => void}} options
- *   `words` takes out of a provider's message what no client may see
+ * The stream that the client reads, pulled frame by frame, so that a slow client slows the provider.
+ * @param {AsyncGenerator<string>} frames must not throw: after the first byte, an error is a frame too
+ * @param {() => void} abort called when the client goes away
  * @returns {ReadableStream<Uint8Array>}
  */
-export function writeEvents({ first, events }, { model, hideUsage, onUsage, words, abort }) {
+export function streamOf(frames, abort) {
   const encoder = new TextEncoder();
-  const pending = [...first];
-  let finished = false;
   return new ReadableStream({
     async pull(controller) {
-      const send = (/** @type {string} */ data) => controller.enqueue(encoder.encode(`data: ${data}\n\n`));
-      try {
-        // One pass of this loop per event; it goes round again where an event sends nothing.
-        for (;;) {
-          const event = pending.length ? pending.shift() : await events.next().then(({ value, done }) => (done ? undefined : value));
-          if (event === "[DONE]" || (event === undefined && finished)) {
-            send("[DONE]");
-            return controller.close();
-          }
-          if (event === undefined) throw new StreamError("network", "the stream was cut before its end");
-          if (event.error) throw new StreamError("error_event", words(String(event.error.message ?? "the provider reported an error")));
-          if (event.usage) onUsage(event.usage);
-          if (hideUsage && event.usage && !event.choices?.length) continue;
-          finished ||= Boolean(event.choices?.some((/** @type {any} */ choice) => choice.finish_reason));
-          return send(JSON.stringify({ ...event, model }));
-        }
-      } catch (error) {
-        const { failure, message } = error instanceof StreamError ? error : { failure: "internal", message: "the gateway failed" };
-        const told = new HttpError(502, `stream_${failure}`, `${model}, while answering: ${message}`, { type: "server_error" });
-        send(JSON.stringify(errorBody(told)));
-        controller.close();
-        abort();
-      }
+      const { value, done } = await frames.next();
+      if (done) controller.close();
+      else controller.enqueue(encoder.encode(value));
     },
     cancel: abort,
   });

@@ -3,7 +3,8 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { headerValue } from "../../worker/receipts.js";
-import { readEvents, StreamError, writeEvents } from "../../worker/sse.js";
+import { openai } from "../../worker/formats/openai.js";
+import { readEvents, StreamError } from "../../worker/sse.js";
 
 const limits = { signal: new AbortController().signal, idleMs: 1000 };
 
@@ -46,14 +47,14 @@ test("refuses what is no event", async () => {
   }
 });
 
-test("a finished answer without [DONE] is given one, an unfinished one an error", async () => {
-  const written = async (finish_reason) => {
-    const first = [{ choices: [{ delta: { content: "x" }, finish_reason }] }];
-    const options = { model: "m", hideUsage: false, onUsage: () => {}, words: (text) => text, abort: () => {} };
-    return new Response(writeEvents({ first, events: (async function* () {})() }, options)).text();
+test("a finished answer without [DONE] is whole, an unfinished one was cut", async () => {
+  const chunks = async (finish_reason) => {
+    const read = [];
+    for await (const chunk of openai.chunks(ReadableStream.from([{ choices: [{ delta: { content: "x" }, finish_reason }] }]))) read.push(chunk);
+    return read;
   };
-  assert.match(await written("stop"), /"model":"m"\}\n\ndata: \[DONE\]\n\n$/);
-  assert.match(await written(null), /data: \{"error":\{[^\n]*"code":"stream_network"\}\}\n\n$/);
+  assert.equal((await chunks("stop")).length, 1);
+  await assert.rejects(chunks(null), { failure: "network" });
 });
 
 test("a header value is one line of printable ASCII, whatever a catalog holds", () => {
