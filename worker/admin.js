@@ -53,7 +53,7 @@ function replace(name) {
       throw new HttpError(412, "version_conflict", `The ${name} in KV is version ${JSON.stringify(present)}, not ${match}.`);
     }
     const value = name === "catalog" ? catalogFrom(json) : readPolicyText(text, env);
-    await kv(env.CONFIG.put(name, text));
+    await kv(() => env.CONFIG.put(name, text));
     adopt(name, text, value);
     const after = await settings(env, ctx);
     return Response.json({ version: value.version, replaced: present, warnings: warnings(after, env) }, { headers: { etag: etag(value.version) } });
@@ -62,13 +62,13 @@ function replace(name) {
 
 /** @param {Record<string, any>} env @param {"catalog" | "policy"} name @returns {Promise<string | null>} */
 async function inKv({ CONFIG }, name) {
-  return CONFIG ? kv(CONFIG.get(name, "text")) : null;
+  return CONFIG ? kv(() => CONFIG.get(name, "text")) : null;
 }
 
-/** @template T @param {Promise<T>} answer @returns {Promise<T>} */
-async function kv(answer) {
+/** @template T @param {() => Promise<T>} call @returns {Promise<T>} */
+async function kv(call) {
   try {
-    return await answer;
+    return await call();
   } catch (error) {
     throw new HttpError(503, "kv_unavailable", `KV failed: ${/** @type {Error} */ (error).message}`);
   }
