@@ -1,8 +1,8 @@
 /** One completion, whichever API it came through: decide, call, and fall back while nothing was sent to the client. */
 
-import { HttpError } from "./errors.js";
+import { AttemptError, HttpError } from "./errors.js";
 import { chatRequest, isAuto, modelNotFound, readPolicy } from "./openai.js";
-import { AttemptError, callProvider, upstreamBody } from "./providers.js";
+import { callProvider, upstreamBody } from "./providers.js";
 import { receiptHeaders } from "./receipts.js";
 import { canCall, models, providers, router } from "./router.js";
 import { remember, warmTokens } from "./sessions.js";

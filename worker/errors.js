@@ -21,6 +21,21 @@ export class HttpError extends Error {
   }
 }
 
+/** One model could not answer; another may. */
+export class AttemptError extends Error {
+  /**
+   * @param {string} failure the status, or `network`, `timeout`, `redirect`, `bad_reply`, `error_event`, `unsupported`
+   * @param {string} message
+   * @param {{ofProvider?: boolean, retryAfter?: string | null}} [more]
+   */
+  constructor(failure, message, { ofProvider = false, retryAfter = null } = {}) {
+    super(message);
+    this.failure = failure;
+    this.ofProvider = ofProvider;
+    this.retryAfter = retryAfter;
+  }
+}
+
 /** OpenAI's error type for a status. @param {number} status */
 function typeOf(status) {
   if (status === 401) return "authentication_error";
