@@ -86,7 +86,8 @@ export const anthropic = {
 
 /** Settings by model, as the migration guides tell. @param {any} body */
 function checkSettings({ model, max_tokens, temperature, top_p, top_k, thinking, tools, tool_choice: choice, output_config: output, stop_sequences, metadata }) {
-  const isNew = /-(4-[789]|[5-9])(-|$)/.test(model);
+  const [, major = 9, minor = 0] = /-(\d)(?:-(\d))?(?=-|$)/.exec(model) ?? [];
+  const isNew = Number(major) * 10 + Number(minor) > 46;
   if (isNew) need([temperature ?? 1, top_p ?? 1].every((value) => value === 1) && top_k === undefined, "`temperature` is deprecated for this model.");
   need(temperature === undefined || (temperature >= 0 && temperature <= 1), "temperature: range: 0..1");
   if (!isNew && /-4/.test(model)) need(temperature === undefined || top_p === undefined, "`temperature` and `top_p` cannot both be specified for this model.");
