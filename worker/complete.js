@@ -156,7 +156,7 @@ function noCandidate({ reason, excluded }, named) {
 function allFailed(decision, failed) {
   const told = failed.map(({ model, failure, message }) => `${model}: ${failure} (${message.replace(/\.$/, "")})`).join("; ");
   const every = (/** @type {string} */ failure) => failed.every((attempt) => attempt.failure === failure);
-  const status = every("429") ? 429 : every("timeout") ? 504 : 502;
+  const status = every("429") ? 429 : every("timeout") ? 504 : every("unsupported") ? 400 : 502;
   const waits = failed.map(({ retryAfter }) => retryAfter).filter((wait) => wait !== null);
   // The first model to be free again is enough; a date instead of seconds is passed on as it is.
   const soonest = waits.every((wait) => /^\d+$/.test(wait)) ? String(Math.min(...waits.map(Number))) : waits[0];

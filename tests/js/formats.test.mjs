@@ -222,7 +222,15 @@ describe("Anthropic: requests", () => {
       },
     });
     assert.match(claude({ response_format: { type: "json_object" } }).system.at(-1).text, /JSON/);
-    for (const schema of [{}, { type: "object" }, { type: "object", additionalProperties: { type: "string" } }, { type: "array", items: {} }]) {
+    const node = { type: "object", properties: { next: { $ref: "#/$defs/node" } } };
+    const pair = { a: { $ref: "#/$defs/b" }, b: { anyOf: [{ $ref: "#/$defs/a" }, { type: "null" }] } };
+    const point = { type: "object", properties: { x: { type: "number" } } };
+    const line = { type: "object", properties: { from: { $ref: "#/$defs/point" }, to: { $ref: "#/$defs/point" } }, $defs: { point } };
+    assert.doesNotThrow(() => claude({ response_format: { type: "json_schema", json_schema: { schema: line } } }));
+    for (const schema of [
+      ...[{ ...node, $defs: { node } }, { type: "object", properties: { a: { $ref: "#/$defs/a" } }, $defs: pair }, { type: "array", items: { $ref: "#" } }],
+      ...[{}, { type: "object" }, { type: "object", additionalProperties: { type: "string" } }, { type: "array", items: {} }],
+    ]) {
       assert.throws(() => claude({ response_format: { type: "json_schema", json_schema: { schema } } }), isUnsupported, JSON.stringify(schema));
     }
   });
@@ -248,6 +256,7 @@ describe("Anthropic: requests", () => {
     ]) {
       assert.throws(() => claude(chat), isUnsupported, JSON.stringify(chat));
     }
+    assert.throws(() => claude(image("https://")), isBadRequest("messages[0].content[0].image_url.url"));
     assert.throws(() => claude(image("http://example.com/a.png")), isBadRequest("messages[0].content[0].image_url.url"));
     assert.throws(() => claude({ messages: [{ role: "user", content: 5 }] }), isBadRequest("messages[0].content"));
     assert.throws(() => claude({ tool_choice: "sometimes", tools: [WEATHER] }), isBadRequest("tool_choice"));
@@ -648,7 +657,7 @@ describe("through the gateway", () => {
           anthropic: { base_url: `${simulator.url}/anthropic/v1`, format: "anthropic", key: "ANTHROPIC_API_KEY" },
           google: { base_url: `${simulator.url}/google/v1beta/`, format: "gemini", key: "GEMINI_API_KEY" },
           // A local server: OpenAI's format, no key.
-          mistral: { base_url: `${simulator.url}/local/v1` },
+          mistral: { base_url: `${simulator.url}/local/v1`, models: { [SECOND]: "ministral:8b" } },
         },
         ANTHROPIC_API_KEY: "sk-ant-simulated",
         GEMINI_API_KEY: "AIza-simulated",
@@ -670,7 +679,7 @@ describe("through the gateway", () => {
     for (const [model, path, header] of [
       ["anthropic/claude-haiku-5-5", /^\/anthropic\/v1\/messages$/, ["x-api-key", "sk-ant-simulated"]],
       ["google/gemini-3.8-flash", /^\/google\/v1beta\/models\/gemini-3\.8-flash:generateContent$/, ["x-goog-api-key", "AIza-simulated"]],
-      [catalog.models.find(({ provider }) => provider === "mistral").id, /^\/local\/v1\/chat\/completions$/, ["authorization", undefined]],
+      [SECOND, /^\/local\/v1\/chat\/completions$/, ["authorization", undefined]],
     ]) {
       await create({ model });
       const { path: asked, headers } = lastCall();
@@ -678,6 +687,7 @@ describe("through the gateway", () => {
       assert.equal(headers[header[0]], header[1]);
       assert.equal(["x-api-key", "x-goog-api-key", "authorization"].filter((name) => headers[name]).length, header[1] ? 1 : 0);
     }
+    assert.equal(lastCall().body.model, "ministral:8b");
   });
 
   for (const model of NATIVE) {
@@ -766,10 +776,13 @@ describe("through the gateway", () => {
 
   test("what a format cannot say falls back to one that can; alone, the error tells it", async () => {
     await assert.rejects(create({ model: "anthropic/claude-haiku-5-5", n: 2 }), (error) => {
-      assert.equal(error.status, 502);
+      assert.equal(error.status, 400);
       assert.match(error.message, /claude-haiku-5-5: unsupported .*several choices/);
       return true;
     });
+    const { response } = await create({ model: "auto", n: 2, pennyroute: { allow: ["anthropic/claude-haiku-5-5", SECOND], quality: 1 } }).withResponse();
+    assert.equal(response.headers.get("x-pennyroute-failed"), "anthropic/claude-haiku-5-5 unsupported");
+    assert.equal(response.headers.get("x-pennyroute-model"), SECOND);
     const calls = simulator.calls.length;
     await assert.rejects(create({ model: "google/gemini-3.8-flash", messages: [{ role: "user", content: [{ type: "image_url", image_url: { url: "ftp://x" } }] }] }), (error) => {
       assert.equal(error.status, 400);

@@ -345,7 +345,24 @@ function outputFormat(chat, version) {
   const schema = readJsonFormat(chat)?.schema;
   if (!schema) return undefined;
   if (version < STRUCTURED) throw unsupported("JSON schema for this model");
+  if (isRecursive(schema)) throw unsupported("recursive JSON schemas");
   return { type: "json_schema", schema: closed(schema) };
+}
+
+/** Whether a schema leads back to itself. @param {any} schema */
+function isRecursive(schema) {
+  const named = { ...schema.$defs, ...schema.definitions };
+  const done = new Set();
+  const leadsBack = (/** @type {any} */ part, /** @type {string[]} */ path) => {
+    for (const [, name] of JSON.stringify(part).matchAll(/"\$ref":"#(?:\/(?:\$defs|definitions)\/([^"]+))?"/g)) {
+      if (name === undefined || path.includes(name)) return true;
+      if (done.has(name) || !Object.hasOwn(named, name)) continue;
+      if (leadsBack(named[name], [...path, name])) return true;
+      done.add(name);
+    }
+    return false;
+  };
+  return leadsBack(schema, []);
 }
 
 /** What the API's schemas may hold as it is; other limits become part of the description. */

@@ -170,7 +170,7 @@ export function readMedia(part, at) {
 /** @param {unknown} url @param {string} at */
 function readUrl(url, at) {
   if (typeof url !== "string") throw badField(at, "is not a text");
-  if (url.startsWith("https://")) return { url };
+  if (url.startsWith("https://") && URL.canParse(url)) return { url };
   const comma = url.indexOf(",");
   const [, type] = /^data:([\w.+-]+\/[\w.+-]+);base64$/.exec(url.slice(0, Math.max(comma, 0))) ?? [];
   if (!type) throw badField(at, "is neither an https address nor a data URL in base64");
