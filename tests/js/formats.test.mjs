@@ -2,7 +2,9 @@
 // every byte, and whole conversations through the gateway before strict simulated servers.
 
 import assert from "node:assert/strict";
+import { once } from "node:events";
 import { readFileSync } from "node:fs";
+import { createServer } from "node:http";
 import { join } from "node:path";
 import { after, before, describe, test } from "node:test";
 import OpenAI from "openai";
@@ -12,6 +14,7 @@ import { AttemptError, HttpError } from "../../worker/errors.js";
 import { anthropic } from "../../worker/formats/anthropic.js";
 import { gemini } from "../../worker/formats/gemini.js";
 import { openai } from "../../worker/formats/openai.js";
+import { callProvider, readProviders } from "../../worker/providers.js";
 import { startSimulator } from "../../worker/simulator.mjs";
 import { readEvents, StreamError } from "../../worker/sse.js";
 
@@ -191,7 +194,9 @@ describe("Anthropic: requests", () => {
     assert.deepEqual(of("claude-haiku-4-5", { reasoning_effort: "high", max_tokens: 500 }), { ...none, temperature: 0.5 }, "no room to think");
     assert.deepEqual(of("claude-haiku-4-5", { thinking: { type: "enabled", budget_tokens: 2000 } }), { ...none, thinking: { type: "enabled", budget_tokens: 2000 } });
     assert.deepEqual(of("claude-haiku-4-5", { reasoning_effort: "high", messages: TOOL_TURNS }), { ...none, temperature: 0.5 }, "calls without thoughts");
-    assert.deepEqual(of("claude-haiku-4-5", { reasoning_effort: "high", tools: [WEATHER], tool_choice: "required" }), { ...none, temperature: 0.5 });
+    const forced = { reasoning_effort: "high", tools: [WEATHER], tool_choice: "required" };
+    assert.deepEqual(of("claude-haiku-4-5", forced), { ...none, temperature: 0.5 });
+    assert.deepEqual(of("claude-haiku-5-5", forced), { ...none, effort: "high" });
   });
 
   test("signed thoughts are sent back, others are not", () => {
@@ -593,6 +598,28 @@ describe("answers", () => {
       await assert.rejects(chunksOf(FORMATS[name], new Response(`data: ${JSON.stringify(event)}\n\n`)), { failure: "error_event", message: "Overloaded" });
     }
   });
+});
+
+test("a refused key or account that is told as a bad request counts against the provider", async () => {
+  const bodies = {
+    anthropic: { type: "error", error: { type: "invalid_request_error", message: "Your credit balance is too low to access the Anthropic API." } },
+    gemini: { error: { code: 400, message: "API key not valid: secret.", status: "INVALID_ARGUMENT", details: [{ reason: "API_KEY_INVALID" }] } },
+  };
+  const server = createServer((request, response) => response.writeHead(400).end(JSON.stringify(bodies[request.url.split("/")[1]])));
+  await once(server.listen(0, "127.0.0.1"), "listening");
+  try {
+    for (const format of Object.keys(bodies)) {
+      const base_url = `http://127.0.0.1:${server.address().port}/${format}`;
+      const provider = readProviders({ PROVIDERS: { it: { base_url, format, key: "KEY" } }, KEY: "secret" }).get("it");
+      const limits = { signal: new AbortController().signal, firstByteMs: 5000, replyMs: 5000, idleMs: 5000 };
+      await assert.rejects(callProvider(provider, { model: "m", messages: MESSAGES }, limits), (error) => {
+        assert.ok(error instanceof AttemptError && error.ofProvider && !error.message.includes("secret"));
+        return true;
+      });
+    }
+  } finally {
+    server.close();
+  }
 });
 
 describe("one simulated call, plain and streamed, agrees in every format", () => {
