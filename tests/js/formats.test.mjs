@@ -231,10 +231,12 @@ describe("Anthropic: requests", () => {
     const pair = { a: { $ref: "#/$defs/b" }, b: { anyOf: [{ $ref: "#/$defs/a" }, { type: "null" }] } };
     const point = { type: "object", properties: { x: { type: "number" } } };
     const line = { type: "object", properties: { from: { $ref: "#/$defs/point" }, to: { $ref: "#/$defs/point" } }, $defs: { point } };
-    assert.doesNotThrow(() => claude({ response_format: { type: "json_schema", json_schema: { schema: line } } }));
+    const { format } = claude({ response_format: { type: "json_schema", json_schema: { schema: line } } }).output_config;
+    const closed = { additionalProperties: false };
+    assert.deepEqual(format.schema, { ...line, ...closed, $defs: { point: { ...point, ...closed } } });
     for (const schema of [
       ...[{ ...node, $defs: { node } }, { type: "object", properties: { a: { $ref: "#/$defs/a" } }, $defs: pair }, { type: "array", items: { $ref: "#" } }],
-      ...[{}, { type: "object" }, { type: "object", additionalProperties: { type: "string" } }, { type: "array", items: {} }],
+      ...[{}, { description: "any" }, { type: "object" }, { type: "object", additionalProperties: { type: "string" } }, { type: "array", items: {} }],
     ]) {
       assert.throws(() => claude({ response_format: { type: "json_schema", json_schema: { schema } } }), isUnsupported, JSON.stringify(schema));
     }
@@ -357,9 +359,9 @@ describe("Gemini: requests", () => {
     assert.deepEqual(of("gemini-2.5-pro", { reasoning_effort: "none" }), { thinkingBudget: 128 });
     assert.deepEqual(of("gemini-2.5-flash", { reasoning_effort: "high" }), { thinkingBudget: 24_576, includeThoughts: true });
     assert.deepEqual(of("gemini-2.5-flash", { thinking: { type: "enabled", budget_tokens: 3000 } }), { thinkingBudget: 3000, includeThoughts: true });
-    assert.deepEqual(of("gemini-3.8-flash", { reasoning_effort: "medium" }), { thinkingLevel: "medium", includeThoughts: true });
+    assert.deepEqual(of("gemini-3.8-flash", { reasoning_effort: "medium" }), { thinkingLevel: "MEDIUM", includeThoughts: true });
     assert.deepEqual(of("gemini-3.8-flash", { thinking: { type: "enabled", budget_tokens: 3000 } }), { includeThoughts: true });
-    assert.deepEqual(of("gemini-3.1-pro-preview", { thinking: { type: "disabled" } }), { thinkingLevel: "low" });
+    assert.deepEqual(of("gemini-3.1-pro-preview", { thinking: { type: "disabled" } }), { thinkingLevel: "LOW" });
   });
 
   test("JSON", () => {

@@ -366,7 +366,9 @@ function isRecursive(schema) {
 }
 
 /** What the API's schemas may hold as it is; other limits become part of the description. */
-const PLAIN = new Set(["type", "description", "title", "enum", "const", "default", "required", "$ref"]);
+const PLAIN = new Set(["type", "description", "title", "enum", "const", "default", "required"]);
+/** Of these a schema needs one. */
+const SHAPES = ["type", "enum", "const", "anyOf", "oneOf", "allOf", "$ref"];
 const FORMATS = new Set(["date-time", "time", "date", "duration", "email", "hostname", "uri", "ipv4", "ipv6", "uuid"]);
 
 /**
@@ -377,14 +379,16 @@ const FORMATS = new Set(["date-time", "time", "date", "duration", "email", "host
  * @returns {any}
  */
 function closed(schema) {
-  if (schema === null || typeof schema !== "object" || Object.keys(schema).length === 0) throw unsupported("JSON schemas that leave a value open");
+  if (!SHAPES.some((name) => schema?.[name] !== undefined)) throw unsupported("JSON schemas that leave a value open");
   /** @type {Record<string, any>} */
   const out = {};
   /** @type {Record<string, any>} */
   const told = {};
   const each = (/** @type {any} */ named) => Object.fromEntries(Object.entries(named ?? {}).map(([name, value]) => [name, closed(value)]));
+  // Beside a reference nothing is read but definitions.
+  if (schema.$ref !== undefined) return { $ref: schema.$ref, ...(schema.$defs && { $defs: each(schema.$defs) }) };
   for (const [name, value] of Object.entries(schema)) {
-    if (PLAIN.has(name) || (name === "format" && FORMATS.has(value))) out[name] = value;
+    if (PLAIN.has(name) || (name === "format" && FORMATS.has(value)) || (name === "minItems" && value <= 1)) out[name] = value;
     else if (name === "properties" || name === "$defs" || name === "definitions") out[name] = each(value);
     else if (name === "items") out.items = closed(value);
     else if (name === "anyOf" || name === "allOf") out[name] = [value].flat().map(closed);

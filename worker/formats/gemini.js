@@ -36,7 +36,7 @@ import {
 /** Thinking budgets of the 2.5 models, as Google's own OpenAI API sets them. */
 const BUDGETS = { none: 0, minimal: 1024, low: 1024, medium: 8192, high: 24_576, xhigh: 24_576, max: 24_576 };
 /** Thinking levels since version 3. */
-const LEVELS = { none: "minimal", minimal: "minimal", low: "low", medium: "medium", high: "high", xhigh: "high", max: "high" };
+const LEVELS = { none: "MINIMAL", minimal: "MINIMAL", low: "LOW", medium: "MEDIUM", high: "HIGH", xhigh: "HIGH", max: "HIGH" };
 
 /** Stands for the signature of a call that another model made. */
 const NO_SIGNATURE = "skip_thought_signature_validator";
@@ -260,7 +260,7 @@ function thinkingConfig({ model, thinking, reasoning_effort }, version) {
   const known = typeof effort === "string" && Object.hasOwn(LEVELS, effort) ? /** @type {keyof typeof LEVELS} */ (effort) : undefined;
   const on = known === undefined ? Boolean(thinking) : known !== "none";
   const shown = on && { includeThoughts: true };
-  // Pro models always think, by at least 128 tokens or level low.
+  // Pro models always think, by at least 128 tokens or level LOW.
   const pro = model.includes("pro");
   if (version < 3) {
     const budget = known === undefined ? thinking?.budget_tokens : BUDGETS[known];
@@ -268,7 +268,7 @@ function thinkingConfig({ model, thinking, reasoning_effort }, version) {
     return least === undefined && !on ? undefined : { ...(least !== undefined && { thinkingBudget: least }), ...shown };
   }
   const level = known && LEVELS[known];
-  return level === undefined && !on ? undefined : { ...(level && { thinkingLevel: pro && level === "minimal" ? "low" : level }), ...shown };
+  return level === undefined && !on ? undefined : { ...(level && { thinkingLevel: pro && level === "MINIMAL" ? "LOW" : level }), ...shown };
 }
 
 /** The API counts thoughts, and prompts of its own tools, apart. @param {any} counts */

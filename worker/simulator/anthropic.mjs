@@ -80,7 +80,7 @@ export const anthropic = {
     yield frame({ type: "message_stop" });
   },
 
-  error: ({ message, type }) => ({ type: "error", error: { type, message }, request_id: "req_simulated" }),
+  error: ({ message, type }) => ({ type: "error", error: { type: type === "server_error" ? "api_error" : type, message }, request_id: "req_simulated" }),
   errorFrame: frame,
 };
 

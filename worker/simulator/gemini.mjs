@@ -50,7 +50,7 @@ export const gemini = {
       tools: declared.length ? declared.map((/** @type {any} */ { name }) => ({ type: "function", function: { name } })) : undefined,
       tool_choice: calling?.mode === "NONE" ? "none" : undefined,
       response_format: config.responseMimeType === "application/json" ? { type: "json_object" } : undefined,
-      reasoning_effort: config.thinkingConfig?.thinkingLevel ?? (config.thinkingConfig?.thinkingBudget ? "high" : undefined),
+      reasoning_effort: config.thinkingConfig?.thinkingLevel?.toLowerCase() ?? (config.thinkingConfig?.thinkingBudget ? "high" : undefined),
       thinks: Boolean(config.thinkingConfig?.includeThoughts),
     };
   },
@@ -91,7 +91,7 @@ function checkConfig(config, model) {
     only(config.thinkingConfig, ["thinkingBudget", "thinkingLevel", "includeThoughts"], "thinking_config");
     const old = /gemini-2/.test(model);
     need(config.thinkingConfig[old ? "thinkingLevel" : "thinkingBudget"] === undefined, `thinking ${old ? "level" : "budget"} is not supported for this model`);
-    need([undefined, "minimal", "low", "medium", "high"].includes(config.thinkingConfig.thinkingLevel), "thinking_level: unknown");
+    need([undefined, "MINIMAL", "LOW", "MEDIUM", "HIGH"].includes(config.thinkingConfig.thinkingLevel?.toUpperCase()), "thinking_level: unknown");
   }
 }
 
