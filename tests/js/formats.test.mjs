@@ -142,6 +142,12 @@ describe("Anthropic: requests", () => {
     assert.deepEqual(anthropic.request({ model: "claude-opus-5-5", messages: MESSAGES }, {}).headers, { "anthropic-version": "2023-06-01" });
   });
 
+  test("calls of earlier turns have their tools told, not to be called", () => {
+    const { tools, tool_choice } = claude({ messages: TOOL_TURNS, tool_choice: "auto" });
+    assert.deepEqual(tools, [{ name: "weather", input_schema: { type: "object", properties: {} } }]);
+    assert.deepEqual(tool_choice, { type: "none" });
+  });
+
   test("images, files and cache marks", () => {
     const mark = { type: "ephemeral" };
     const { system, messages, tools } = claude({
@@ -176,6 +182,18 @@ describe("Anthropic: requests", () => {
     assert.deepEqual(claude({ messages: [{ role: "system", content: "Say hi." }] }).messages, [
       { role: "user", content: [{ type: "text", text: "Say hi." }] },
     ]);
+  });
+
+  test("what was sent stays as it was when a conversation goes on, for caches and signed thoughts", () => {
+    const later = [{ role: "assistant", content: "Hm." }, { role: "system", content: "In French." }, ...MESSAGES];
+    const all = [...TOOL_TURNS, ...later];
+    const whole = claude({ messages: all });
+    for (const [i, { role }] of all.entries()) {
+      if (role !== "assistant") continue;
+      const { system, messages } = claude({ messages: all.slice(0, i) });
+      assert.deepEqual(system, whole.system);
+      assert.deepEqual(messages, whole.messages.slice(0, messages.length));
+    }
   });
 
   test("effort and thinking, as each generation takes them", () => {
@@ -257,6 +275,7 @@ describe("Anthropic: requests", () => {
       { messages: [{ role: "user", content: [{ type: "input_audio", input_audio: { data: "AAAA", format: "wav" } }] }] },
       { messages: [{ role: "user", content: [{ type: "file", file: { file_id: "file-1" } }] }] },
       { messages: [{ role: "assistant", content: "Hi." }, ...MESSAGES] },
+      { messages: [...MESSAGES, { role: "system", content: [{ type: "image_url", image_url: { url: "https://example.com/a.png" } }] }] },
       { messages: [...MESSAGES, { role: "assistant", content: "Because" }] },
       { messages: [...MESSAGES, { role: "assistant", tool_calls: [{ id: "1", function: { name: "f", arguments: "{" } }] }] },
       image("data:image/tiff;base64,AAAA"),
@@ -739,8 +758,9 @@ describe("through the gateway", () => {
       const [call] = message.tool_calls;
       assert.equal(call.function.name, "weather");
       const turns = [...asked, message, { role: "tool", tool_call_id: call.id, content: "rain" }];
-      const after = await create({ model, messages: turns, tools });
-      assert.match(after.choices[0].message.content, /^\[simulated/);
+      for (const more of [{ tools }, {}]) {
+        assert.match((await create({ model, messages: turns, ...more })).choices[0].message.content, /^\[simulated/);
+      }
       const streamedCall = await client.chat.completions.stream({ model, messages: asked, tools }).finalChatCompletion();
       assert.equal(streamedCall.choices[0].message.tool_calls[0].function.name, "weather");
 

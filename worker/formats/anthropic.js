@@ -30,6 +30,7 @@ import {
   unsupported,
   usageOf,
 } from "./common.js";
+import { structuredOutput } from "./schema.js";
 
 /** @typedef {import("./common.js").Message} Message */
 
@@ -88,7 +89,7 @@ export const anthropic = {
         max_tokens: maxTokens,
         ...(system.length && { system }),
         messages,
-        ...tools(chat, choice),
+        ...tools(chat, choice, messages),
         ...(thinking && { thinking }),
         ...((effort || format) && { output_config: { ...(effort && { effort }), ...(format && { format }) } }),
         ...(stops && { stop_sequences: stops }),
@@ -271,15 +272,24 @@ function toolChoice(chat) {
   }
 }
 
-/** @param {Record<string, any>} chat @param {ReturnType<typeof toolChoice>} choice */
-function tools(chat, choice) {
+/**
+ * @param {Record<string, any>} chat
+ * @param {ReturnType<typeof toolChoice>} choice
+ * @param {{content: any[]}[]} messages
+ */
+function tools(chat, choice, messages) {
   const list = readTools(chat).map(({ name, description, parameters, cache_control }) => ({
     name,
     ...(description !== undefined && { description }),
     input_schema: { type: "object", properties: {}, ...parameters },
     ...(cache_control && { cache_control }),
   }));
-  return list.length ? { tools: list, ...(choice && { tool_choice: choice }) } : {};
+  if (list.length) return { tools: list, ...(choice && { tool_choice: choice }) };
+  // Calls of earlier turns need their tools told, even where none is to be called any more.
+  const uses = messages.flatMap(({ content }) => content.filter(({ type }) => type === "tool_use"));
+  const called = new Set(uses.map(({ name }) => name));
+  if (called.size === 0) return {};
+  return { tools: Array.from(called, (name) => ({ name, input_schema: { type: "object", properties: {} } })), tool_choice: { type: "none" } };
 }
 
 /**
@@ -345,63 +355,7 @@ function outputFormat(chat, version) {
   const schema = readJsonFormat(chat)?.schema;
   if (!schema) return undefined;
   if (version < STRUCTURED) throw unsupported("JSON schema for this model");
-  if (isRecursive(schema)) throw unsupported("recursive JSON schemas");
-  return { type: "json_schema", schema: closed(schema) };
-}
-
-/** Whether a schema leads back to itself. @param {any} schema */
-function isRecursive(schema) {
-  const named = { ...schema.$defs, ...schema.definitions };
-  const done = new Set();
-  const leadsBack = (/** @type {any} */ part, /** @type {string[]} */ path) => {
-    for (const [, name] of JSON.stringify(part).matchAll(/"\$ref":"#(?:\/(?:\$defs|definitions)\/([^"]+))?"/g)) {
-      if (name === undefined || path.includes(name)) return true;
-      if (done.has(name) || !Object.hasOwn(named, name)) continue;
-      if (leadsBack(named[name], [...path, name])) return true;
-      done.add(name);
-    }
-    return false;
-  };
-  return leadsBack(schema, []);
-}
-
-/** What the API's schemas may hold as it is; other limits become part of the description. */
-const PLAIN = new Set(["type", "description", "title", "enum", "const", "default", "required"]);
-/** Of these a schema needs one. */
-const SHAPES = ["type", "enum", "const", "anyOf", "oneOf", "allOf", "$ref"];
-const FORMATS = new Set(["date-time", "time", "date", "duration", "email", "hostname", "uri", "ipv4", "ipv6", "uuid"]);
-
-/**
- * A schema as structured outputs take it: objects are closed, and only some limits are enforced.
- * The rest stands in the description, where Anthropic's own clients put it. An object of any keys
- * cannot be said.
- * @param {any} schema
- * @returns {any}
- */
-function closed(schema) {
-  if (!SHAPES.some((name) => schema?.[name] !== undefined)) throw unsupported("JSON schemas that leave a value open");
-  /** @type {Record<string, any>} */
-  const out = {};
-  /** @type {Record<string, any>} */
-  const told = {};
-  const each = (/** @type {any} */ named) => Object.fromEntries(Object.entries(named ?? {}).map(([name, value]) => [name, closed(value)]));
-  // Beside a reference nothing is read but definitions.
-  if (schema.$ref !== undefined) return { $ref: schema.$ref, ...(schema.$defs && { $defs: each(schema.$defs) }) };
-  for (const [name, value] of Object.entries(schema)) {
-    if (PLAIN.has(name) || (name === "format" && FORMATS.has(value)) || (name === "minItems" && value <= 1)) out[name] = value;
-    else if (name === "properties" || name === "$defs" || name === "definitions") out[name] = each(value);
-    else if (name === "items") out.items = closed(value);
-    else if (name === "anyOf" || name === "allOf") out[name] = [value].flat().map(closed);
-    else if (name === "oneOf") out.anyOf = [value].flat().map(closed);
-    else if (name !== "additionalProperties" && name !== "$schema" && name !== "$id") told[name] = value;
-  }
-  if ([schema.type].flat().includes("object")) {
-    const open = schema.additionalProperties;
-    if ((open !== undefined && typeof open === "object") || (open !== false && !schema.properties)) throw unsupported("JSON schemas with open objects");
-    out.additionalProperties = false;
-  }
-  if (Object.keys(told).length) out.description = [schema.description, JSON.stringify(told)].filter(Boolean).join(" ");
-  return out;
+  return { type: "json_schema", schema: structuredOutput(schema) };
 }
 
 /** The API counts cached input apart. @param {any} counts */

@@ -8,11 +8,18 @@
 
 import { AttemptError, HttpError } from "../errors.js";
 
-/** @typedef {{id: string, name: string, args: Record<string, any>, signature?: string}} ToolCall */
 /**
+ * @typedef {{id: string, name: string, args: Record<string, any>, signature?: string}} ToolCall
+ *
  * A message, checked: texts are never empty, `calls` are an assistant's, `answers` is the id of the
  * call whose result a tool message holds.
- * @typedef {{role: "system" | "user" | "assistant" | "tool", parts: any[], calls: ToolCall[], answers?: string, at: string, source: any}} Message
+ * @typedef {object} Message
+ * @property {"system" | "user" | "assistant" | "tool"} role
+ * @property {any[]} parts
+ * @property {ToolCall[]} calls
+ * @property {string} [answers]
+ * @property {string} at where it stands in the request
+ * @property {any} source
  */
 
 /** `developer` is OpenAI's newer name of `system`. @type {Record<string, Message["role"]>} */
@@ -32,7 +39,8 @@ export function badField(param, what) {
 export function checkTranslatable(chat) {
   if (chat.n !== undefined && chat.n !== null && chat.n !== 1) throw unsupported("several choices (`n`)");
   if (chat.logprobs) throw unsupported("`logprobs`");
-  if (chat.audio || (Array.isArray(chat.modalities) && chat.modalities.some((modality) => modality !== "text"))) throw unsupported("answers but text");
+  const modalities = Array.isArray(chat.modalities) ? chat.modalities : [];
+  if (chat.audio || modalities.some((modality) => modality !== "text")) throw unsupported("answers but text");
   if (chat.web_search_options) throw unsupported("`web_search_options`");
   if (chat.functions || chat.function_call) throw unsupported("`functions`, the older spelling of `tools`");
 }
@@ -127,7 +135,8 @@ export function readJsonFormat({ response_format: format }) {
   if (format?.type === "json_object") return {};
   if (format?.type !== "json_schema") return undefined;
   const schema = format.json_schema?.schema;
-  if (schema === null || typeof schema !== "object" || Array.isArray(schema)) throw badField("response_format.json_schema.schema", "is not an object");
+  const isObject = schema !== null && typeof schema === "object" && !Array.isArray(schema);
+  if (!isObject) throw badField("response_format.json_schema.schema", "is not an object");
   return { schema };
 }
 
@@ -188,8 +197,8 @@ export function splitSystem(messages) {
   const start = messages.findIndex(({ role }) => role !== "system");
   const leading = start === -1 ? messages : messages.slice(0, start);
   const system = leading.flatMap(({ parts }) => parts);
-  const other = system.find(({ type }) => type !== "text");
-  if (other) throw unsupported(`system messages of type ${JSON.stringify(other.type)}`);
+  const other = messages.find(({ role, parts }) => role === "system" && parts.some(({ type }) => type !== "text"));
+  if (other) throw unsupported("system messages but text");
   // Instructions alone are a question too, and both APIs need one.
   if (start === -1) return { system: [], rest: leading.map((message) => ({ ...message, role: "user" })) };
   const rest = messages.slice(start).map((message) => {
@@ -257,7 +266,10 @@ export function completionOf({ id, model }, { text, reasoning, thinking = [], ca
 export function chunksOf({ id, model }) {
   const head = { id, object: "chat.completion.chunk", created: now(), model };
   return {
-    delta: (/** @type {any} */ delta, /** @type {string | null} */ finish = null) => ({ ...head, choices: [{ index: 0, delta, finish_reason: finish }] }),
+    delta: (/** @type {any} */ delta, /** @type {string | null} */ finish = null) => ({
+      ...head,
+      choices: [{ index: 0, delta, finish_reason: finish }],
+    }),
     usage: (/** @type {any} */ usage) => ({ ...head, choices: [], usage }),
   };
 }

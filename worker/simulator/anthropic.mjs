@@ -32,6 +32,7 @@ export const anthropic = {
     need(typeof body.model === "string", "model: Field required");
     need(Number.isInteger(body.max_tokens) && body.max_tokens > 0, "max_tokens: Field required");
     checkSettings(body);
+    need(body.tools?.length || !/"type":"tool_(use|result)"/.test(JSON.stringify(body.messages)), "Requests which include `tool_use` or `tool_result` blocks must define tools");
     const system = typeof body.system === "string" ? [{ type: "text", text: body.system }] : (body.system ?? []);
     system.forEach((/** @type {any} */ block, /** @type {number} */ i) => checkBlock(block, "user", `system.${i}`));
     const budget = body.thinking?.budget_tokens;
