@@ -66,7 +66,7 @@ export function allFailed(decision, failed) {
     return new HttpError(429, "budget_spent", `No model was called. ${told}.`, { type: "insufficient_quota", headers: { ...headers, "x-should-retry": "false" } });
   }
   if (failed.some(({ failure }) => failure === "ledger_unreachable")) return new HttpError(503, "ledger_unreachable", `No model answered. ${told}.`, { headers });
-  const status = every("429", "workload_full", "budget_spent", "resting") ? 429 : every("timeout") ? 504 : 502;
+  const status = every("429", "workload_full", "budget_spent", "resting") ? 429 : every("timeout") ? 504 : every("unsupported") ? 400 : 502;
   const waits = failed.map(({ retryAfter }) => retryAfter).filter((wait) => wait !== null);
   // The first model to be free again is enough; a date instead of seconds is passed on as it is.
   const soonest = waits.every((wait) => /^\d+$/.test(wait)) ? String(Math.min(...waits.map(Number))) : waits[0];

@@ -9,6 +9,8 @@
  */
 
 import { AttemptError, HttpError } from "./errors.js";
+import { anthropic } from "./formats/anthropic.js";
+import { gemini } from "./formats/gemini.js";
 import { openai } from "./formats/openai.js";
 import { readEvents, StreamError } from "./sse.js";
 
@@ -16,13 +18,15 @@ import { readEvents, StreamError } from "./sse.js";
  * A wire format, translated from and to OpenAI's chat completions.
  * @typedef {object} Format
  * @property {(chat: ChatBody, call: {key?: string}) => {path: string, headers: Record<string, string>, body: object}} request
- *   what to send for a chat request whose `model` is already the provider's name for it
+ *   what to send for a chat request whose `model` is already the provider's name for it; throws
+ *   AttemptError `unsupported` for what this format cannot say but another may
  * @property {(json: any) => any} reply a whole answer as a `chat.completion`; throws AttemptError `bad_reply`
  * @property {(events: AsyncGenerator<any>) => AsyncGenerator<any>} chunks a stream's events as
  *   `chat.completion.chunk`s, usage in one of them; ends where the answer ends, throws StreamError where
- *   it is cut before or reports an error
- * @property {(json: any) => {message?: string, type?: string, param?: string | null, code?: string}} error
- *   what an error answer says
+ *   it is cut before or reports an error. Thoughts stream as `reasoning_content`; a whole block with its
+ *   signature follows in `thinking_blocks`
+ * @property {(json: any) => {message?: string, type?: string, param?: string | null, code?: string, ofProvider?: boolean}} error
+ *   what an error answer says; `ofProvider` where it tells, whatever its status, that our key or account is refused
  *
  * @typedef {{name: string, url: string, format: Format, key?: string, models: Record<string, string>, limit: string}} Provider
  * @typedef {import("pennyroute").CatalogModel} CatalogModel
@@ -30,7 +34,7 @@ import { readEvents, StreamError } from "./sse.js";
  */
 
 /** By the name in `PROVIDERS`. @type {Record<string, Format>} */
-const FORMATS = { openai };
+const FORMATS = { openai, anthropic, gemini };
 
 /** Statuses after which another model may well answer; any other 4xx is the request's own fault. */
 const WORTH_ANOTHER = new Set([401, 402, 403, 404, 408, 409, 425, 429]);
@@ -153,10 +157,10 @@ async function refusal(response, provider) {
     return new AttemptError("redirect", "the provider redirects, which is not followed");
   }
   const text = (await response.text()).slice(0, 10_000);
-  if (OF_PROVIDER.has(status)) {
+  const { message, type, param, code, ofProvider } = errorOf(text, provider);
+  if (ofProvider || OF_PROVIDER.has(status)) {
     return new AttemptError(String(status), "the provider refuses the gateway's key or account", { ofProvider: true });
   }
-  const { message, type, param, code } = errorOf(text, provider);
   const said = redact(message ?? `the provider answered ${status}`, provider);
   if (WORTH_ANOTHER.has(status) || status >= 500) {
     return new AttemptError(String(status), said, { retryAfter: response.headers.get("retry-after") });
@@ -171,7 +175,7 @@ async function refusal(response, provider) {
  * The texts of a provider's error, where the body is one.
  * @param {string} text
  * @param {Provider} provider
- * @returns {{message: string | null, type: string | null, param: string | null, code: string | null}}
+ * @returns {{message: string | null, type: string | null, param: string | null, code: string | null, ofProvider: boolean}}
  */
 function errorOf(text, { format }) {
   let error;
@@ -184,7 +188,7 @@ function errorOf(text, { format }) {
     const value = error?.[name];
     return typeof value === "string" ? value.slice(0, 1000) : null;
   };
-  return { message: part("message"), type: part("type"), param: part("param"), code: part("code") };
+  return { message: part("message"), type: part("type"), param: part("param"), code: part("code"), ofProvider: error?.ofProvider === true };
 }
 
 /** A provider's text without our key. @param {string} text @param {Provider} provider */
