@@ -70,13 +70,14 @@ export function preflight(request, methods) {
  */
 export async function checkClient(request, keys) {
   if (keys.length === 0) return;
-  const given = /^Bearer\s+(\S+)\s*$/i.exec(request.headers.get("authorization") ?? "")?.[1] ?? "";
+  // Anthropic's clients send their key in a header of its own.
+  const given = /^Bearer\s+(\S+)\s*$/i.exec(request.headers.get("authorization") ?? "")?.[1] ?? request.headers.get("x-api-key") ?? "";
   const digest = await sha256(given);
   let known = false;
   // Digests have one length, and every key is compared: the time says nothing about the keys.
   for (const key of keys) known = crypto.subtle.timingSafeEqual(await sha256(key), digest) || known;
   if (!known) {
-    throw new HttpError(401, "invalid_api_key", "A client key of this gateway is needed: Authorization: Bearer KEY.", {
+    throw new HttpError(401, "invalid_api_key", "A client key of this gateway is needed: Authorization: Bearer KEY, or x-api-key.", {
       headers: { "www-authenticate": "Bearer" },
     });
   }

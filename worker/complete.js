@@ -3,7 +3,7 @@
 import { HttpError } from "./errors.js";
 import { chatRequest, isAuto, modelNotFound, readPolicy } from "./openai.js";
 import { AttemptError, callProvider, upstreamBody } from "./providers.js";
-import { receiptHeaders } from "./receipts.js";
+import { receiptBody, receiptHeaders } from "./receipts.js";
 import { canCall, models, providers, router } from "./router.js";
 import { remember, warmTokens } from "./sessions.js";
 import { StreamError, streamOf } from "./sse.js";
@@ -15,9 +15,10 @@ import { StreamError, streamOf } from "./sse.js";
  *   throws HttpError 400 for what has no meaning there
  * @property {(completion: any, body: Record<string, any>) => any} reply the answer to the request `body`
  * @property {(chunks: AsyncIterable<any>, body: Record<string, any>) => AsyncGenerator<string>} frames
- *   a streamed answer, as whole server-sent events
+ *   a streamed answer, as whole server-sent events, one by one
  * @property {(error: HttpError) => any} error the body of an error answer
- * @property {(error: HttpError) => string} errorFrame the server-sent event that ends a failed stream
+ * @property {(error: HttpError, sent: number) => string} errorFrame the server-sent event that ends a
+ *   failed stream, after as many `sent`
  */
 
 /** @typedef {import("pennyroute").Decision} Decision */
@@ -31,7 +32,7 @@ import { StreamError, streamOf } from "./sse.js";
  */
 export async function complete(request, asked, env, api) {
   const body = api.toChat(asked);
-  const { knobs, session, dryRun } = readPolicy(body, request.headers);
+  const { knobs, session, dryRun, receipt } = readPolicy(body, request.headers);
   const routed = chatRequest(body);
   if (!isAuto(routed.model) && !models.has(/** @type {string} */ (routed.model))) throw modelNotFound(/** @type {string} */ (routed.model));
   const decision = router.route({ ...routed, ...knobs, warm: warmTokens(session) });
@@ -59,12 +60,13 @@ export async function complete(request, asked, env, api) {
     try {
       const answer = await callProvider(provider, upstreamBody(sent, model, provider), limits);
       const headers = receiptHeaders(decision, { model: model.id, failed });
+      const shown = receipt ? { pennyroute: receiptBody(decision, { model: model.id, failed }) } : {};
       const onUsage = (/** @type {any} */ usage) => remember(session, model.id, usage);
       if ("reply" in answer) {
         onUsage(answer.reply.usage);
-        return Response.json(api.reply({ ...answer.reply, model: model.id }, asked), { headers });
+        return Response.json(api.reply({ ...answer.reply, model: model.id, ...shown }, asked), { headers });
       }
-      const chunks = served(answer.chunks, { model: model.id, hideUsage, onUsage });
+      const chunks = served(answer.chunks, { model: model.id, hideUsage, onUsage, receipt: shown });
       const frames = told(api, api.frames(chunks, asked), model.id, () => client.abort());
       return new Response(streamOf(frames, () => client.abort()), {
         headers: { ...headers, "content-type": "text/event-stream; charset=utf-8", "cache-control": "no-cache" },
@@ -82,16 +84,20 @@ export async function complete(request, asked, env, api) {
 }
 
 /**
- * A provider's chunks under the real model's name, their usage noted.
+ * A provider's chunks under the real model's name, their usage noted; the receipt, where it is asked
+ * for, in a last one.
  * @param {AsyncGenerator<any>} chunks
- * @param {{model: string, hideUsage: boolean, onUsage: (usage: any) => void}} options
+ * @param {{model: string, hideUsage: boolean, onUsage: (usage: any) => void, receipt: {pennyroute?: object}}} options
  */
-async function* served(chunks, { model, hideUsage, onUsage }) {
+async function* served(chunks, { model, hideUsage, onUsage, receipt }) {
+  let last;
   for await (const chunk of chunks) {
+    last = chunk;
     if (chunk.usage) onUsage(chunk.usage);
     if (hideUsage && chunk.usage && !chunk.choices?.length) continue;
     yield { ...chunk, model };
   }
+  if (receipt.pennyroute) yield { id: last?.id, object: "chat.completion.chunk", created: last?.created, model, choices: [], ...receipt };
 }
 
 /**
@@ -103,11 +109,15 @@ async function* served(chunks, { model, hideUsage, onUsage }) {
  * @param {() => void} abort
  */
 async function* told(api, frames, model, abort) {
+  let sent = 0;
   try {
-    yield* frames;
+    for await (const frame of frames) {
+      yield frame;
+      sent++;
+    }
   } catch (error) {
     const { failure, message } = error instanceof StreamError ? error : { failure: "internal", message: "the gateway failed" };
-    yield api.errorFrame(new HttpError(502, `stream_${failure}`, `${model}, while answering: ${message}`, { type: "server_error" }));
+    yield api.errorFrame(new HttpError(502, `stream_${failure}`, `${model}, while answering: ${message}`, { type: "server_error" }), sent);
     abort();
   }
 }

@@ -5,15 +5,20 @@
  * |---|---|
  * | `POST /v1/route` | one decision with its receipt; sends nothing to anyone |
  * | `POST /v1/chat/completions` | routes, then calls the chosen provider, plain or streaming |
+ * | `POST /v1/responses` | the same in the words of OpenAI's Responses API |
+ * | `POST /v1/messages` | the same in the words of Anthropic's API |
+ * | `POST /v1/messages/count_tokens` | an estimate of the input tokens |
  * | `GET /v1/models` | `auto` and the models that can be chosen |
  * | `GET /healthz` | whether it stands, and on which artifacts |
  */
 
 import { addCors, checkClient, checkOrigin, list, preflight } from "./access.js";
 import { chat } from "./apis/chat.js";
+import { messages } from "./apis/messages.js";
+import { responses } from "./apis/responses.js";
 import { complete } from "./complete.js";
 import { errorResponse, HttpError, toHttpError } from "./errors.js";
-import { isAuto, modelEntry, modelList, modelNotFound, readBody, readPolicy } from "./openai.js";
+import { chatRequest, isAuto, modelEntry, modelList, modelNotFound, readBody, readPolicy } from "./openai.js";
 import { receiptHeaders } from "./receipts.js";
 import { isRoutable, models, providers, router } from "./router.js";
 import { warmTokens } from "./sessions.js";
@@ -22,12 +27,16 @@ import { warmTokens } from "./sessions.js";
 
 const DEFAULT_BODY_BYTES = 10 * 1024 * 1024;
 
+/** The APIs that clients speak, which also word the errors of their paths. @type {Record<string, import("./complete.js").Api>} */
+const APIS = { "/v1/chat/completions": chat, "/v1/responses": responses, "/v1/messages": messages };
+
 /** @type {Record<string, Record<string, Handler>>} */
 const ROUTES = {
   "/healthz": { GET: health },
   "/v1/models": { GET: () => Response.json(modelList([...models.values()].filter(isRoutable))) },
   "/v1/route": { POST: route },
-  "/v1/chat/completions": { POST: completion(chat) },
+  "/v1/messages/count_tokens": { POST: countTokens },
+  ...Object.fromEntries(Object.entries(APIS).map(([path, api]) => [path, { POST: completion(api) }])),
 };
 
 export default {
@@ -38,12 +47,19 @@ export default {
     try {
       response = await answer(request, env, origins);
     } catch (error) {
-      response = errorResponse(toHttpError(error));
+      response = errorResponse(toHttpError(error), apiOf(request).error);
     }
     addCors(request, response.headers, origins);
     return response;
   },
 };
+
+/** The API of a path, or of one below it. @param {Request} request */
+function apiOf(request) {
+  const { pathname } = new URL(request.url);
+  const path = Object.keys(APIS).find((path) => pathname === path || pathname.startsWith(`${path}/`));
+  return path === undefined ? chat : APIS[path];
+}
 
 /**
  * @param {Request} request
@@ -101,4 +117,10 @@ function completion(api) {
     const body = await readBody(request, Number(env.MAX_BODY_BYTES ?? DEFAULT_BODY_BYTES));
     return complete(request, body, env, api);
   };
+}
+
+/** `POST /v1/messages/count_tokens`: estimated, since every model counts otherwise. @type {Handler} */
+async function countTokens(request, env) {
+  const { model: _any, ...body } = messages.toChat(await readBody(request, Number(env.MAX_BODY_BYTES ?? DEFAULT_BODY_BYTES)));
+  return Response.json({ input_tokens: router.estimate(chatRequest({ ...body, model: "auto" })).input_tokens });
 }

@@ -47,6 +47,15 @@ export function receiptHeaders(decision, { model = decision.model, failed = [] }
 }
 
 /**
+ * The whole receipt, for the answer itself: the decision, which model answered, and which failed before.
+ * @param {Decision} decision
+ * @param {{model: string, failed: {model: string, failure: string}[]}} served
+ */
+export function receiptBody(decision, { model, failed }) {
+  return { ...decision, served: model, failed: failed.map(({ model, failure }) => ({ model, failure })) };
+}
+
+/**
  * Dollars as plain decimals, which every language parses, to a ten-millionth of a cent.
  * @param {number | null | undefined} value
  */
