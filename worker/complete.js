@@ -9,7 +9,7 @@ import { Meter } from "./meter.js";
 import { chatRequest, isAuto, modelNotFound, readPolicy } from "./openai.js";
 import { resolve } from "./policy.js";
 import { callProvider, mostOutput, upstreamBody } from "./providers.js";
-import { estimateOf, receiptHeaders, spentHeader } from "./receipts.js";
+import { estimateOf, receiptBody, receiptHeaders, spentHeader } from "./receipts.js";
 import { remember, warmTokens } from "./sessions.js";
 import { StreamError, streamOf } from "./sse.js";
 
@@ -20,9 +20,10 @@ import { StreamError, streamOf } from "./sse.js";
  *   throws HttpError 400 for what has no meaning there
  * @property {(completion: any, body: Record<string, any>) => any} reply the answer to the request `body`
  * @property {(chunks: AsyncIterable<any>, body: Record<string, any>) => AsyncGenerator<string>} frames
- *   a streamed answer, as whole server-sent events
+ *   a streamed answer, as whole server-sent events, one by one
  * @property {(error: HttpError) => any} error the body of an error answer
- * @property {(error: HttpError) => string} errorFrame the server-sent event that ends a failed stream
+ * @property {(error: HttpError, sent: number) => string} errorFrame the server-sent event that ends a
+ *   failed stream, after as many `sent`
  */
 
 /** @typedef {import("pennyroute").Decision} Decision */
@@ -43,7 +44,7 @@ export async function complete(request, asked, env, api, { ctx, settings, caller
   const began = Date.now();
   const { models } = settings;
   const body = api.toChat(asked);
-  const { knobs, session, group, dryRun } = readPolicy(body, request.headers);
+  const { knobs, session, group, dryRun, receipt } = readPolicy(body, request.headers);
   const routed = chatRequest(body);
   const auto = isAuto(routed.model);
   Object.assign(summary, { asked: routed.model, group, stream: Boolean(body.stream) });
@@ -106,10 +107,11 @@ export async function complete(request, asked, env, api, { ctx, settings, caller
       Object.assign(summary, { cost_usd: estimateOf(decision, model.id).cost, baseline_usd: decision.baseline?.cost_usd });
       /** @type {any} */
       let usage;
+      /** What it cost, if that is known; told to the ledger at the first call. */
       const settle = () => {
         const tokens = tokensOf(usage);
         summary.unsettled = tokens === null;
-        if (tokens === null) return reserved?.lose();
+        if (tokens === null) return void reserved?.lose();
         remember(session, model.id, usage);
         const usd = settings.cost(model.id, tokens);
         Object.assign(summary, tokens, { cost_usd: usd });
@@ -117,12 +119,15 @@ export async function complete(request, asked, env, api, { ctx, settings, caller
         return usd;
       };
       const headers = receiptHeaders(decision, { model: model.id, failed });
+      const shown = (/** @type {number | undefined} */ spent) => (receipt ? { pennyroute: receiptBody(decision, { model: model.id, failed, spent }) } : {});
       if ("reply" in answer) {
         usage = answer.reply.usage;
         const spent = settle();
-        return Response.json(api.reply({ ...answer.reply, model: model.id }, asked), { headers: { ...headers, ...spentHeader(spent) } });
+        const reply = { ...answer.reply, model: model.id, ...shown(spent) };
+        return Response.json(api.reply(reply, asked), { headers: { ...headers, ...spentHeader(spent) } });
       }
-      const chunks = served(answer.chunks, { model: model.id, hideUsage, ends, onChunk: meter.keep.bind(meter), onUsage: (u) => (usage = u) });
+      const receiptOf = receipt ? () => shown(settle()) : undefined;
+      const chunks = served(answer.chunks, { model: model.id, hideUsage, ends, onChunk: () => meter.keep(), onUsage: (told) => (usage = told), receiptOf });
       summary.streaming = true;
       const end = (/** @type {string | undefined} */ error) => {
         settle();
@@ -168,18 +173,22 @@ function tokensOf(usage) {
 }
 
 /**
- * A provider's chunks under the real model's name, their usage noted.
+ * A provider's chunks under the real model's name, their usage noted; the receipt, where it is asked
+ * for, in a last one.
  * @param {AsyncGenerator<any>} chunks
- * @param {{model: string, hideUsage: boolean, ends: number, onChunk: () => void, onUsage: (usage: any) => void}} options
+ * @param {{model: string, hideUsage: boolean, ends: number, onChunk: () => void, onUsage: (usage: any) => void, receiptOf?: () => object}} options
  */
-async function* served(chunks, { model, hideUsage, ends, onChunk, onUsage }) {
+async function* served(chunks, { model, hideUsage, ends, onChunk, onUsage, receiptOf }) {
+  let last;
   for await (const chunk of chunks) {
     if (Date.now() > ends) throw new StreamError("timeout", "the answer takes longer than any may");
     onChunk();
+    last = chunk;
     if (chunk.usage) onUsage(chunk.usage);
     if (hideUsage && chunk.usage && !chunk.choices?.length) continue;
     yield { ...chunk, model };
   }
+  if (receiptOf) yield { id: last?.id, object: "chat.completion.chunk", created: last?.created, model, choices: [], ...receiptOf() };
 }
 
 /**
@@ -191,15 +200,19 @@ async function* served(chunks, { model, hideUsage, ends, onChunk, onUsage }) {
  * @param {{abort: () => void, end: (error?: string) => void, failure: (name: string) => void}} on
  */
 async function* told(api, frames, model, { abort, end, failure: note }) {
+  let sent = 0;
   try {
-    yield* frames;
+    for await (const frame of frames) {
+      yield frame;
+      sent++;
+    }
     end();
   } catch (error) {
     const { failure, message } = error instanceof StreamError ? error : { failure: "internal", message: "the gateway failed" };
     if (error instanceof StreamError) note(failure);
     else console.error("pennyroute: unexpected error", error);
     end(`stream_${failure}`);
-    yield api.errorFrame(new HttpError(502, `stream_${failure}`, `${model}, while answering: ${message}`, { type: "server_error" }));
+    yield api.errorFrame(new HttpError(502, `stream_${failure}`, `${model}, while answering: ${message}`, { type: "server_error" }), sent);
     abort();
   }
 }

@@ -33,6 +33,7 @@ import { readProviders } from "./providers.js";
  * @property {boolean} canCall whether any model has a provider that is configured
  * @property {Policy | null} policy null while the one in KV cannot be known
  * @property {(request: RouteRequest) => import("pennyroute").Decision} route
+ * @property {(request: RouteRequest) => import("pennyroute").Estimates} estimate
  * @property {(model: string, usage: import("./meter.js").Tokens) => number} cost of a call, USD, by the usage that was counted
  * @property {string | null} stale since when nothing good was read, if that is too long
  * @property {Record<string, string>} errors of the last reading, by document
@@ -128,6 +129,7 @@ function snapshot(catalog, policy) {
     canCall: catalog.models.some((model) => providers.has(model.provider)),
     policy,
     route: (request) => holding(catalog).route(request),
+    estimate: (request) => holding(catalog).estimate(request),
     cost: (model, usage) => holding(catalog).cost(model, usage),
   };
 }

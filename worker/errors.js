@@ -74,7 +74,7 @@ export function errorBody({ message, type, param, code }) {
   return { error: { message, type, param, code } };
 }
 
-/** @param {HttpError} error */
-export function errorResponse(error) {
-  return Response.json(errorBody(error), { status: error.status, headers: error.headers });
+/** @param {HttpError} error @param {(error: HttpError) => any} body in the words of the API that was called */
+export function errorResponse(error, body) {
+  return Response.json(body(error), { status: error.status, headers: error.headers });
 }

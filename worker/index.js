@@ -5,6 +5,9 @@
  * |---|---|
  * | `POST /v1/route` | one decision with its receipt; sends nothing to anyone |
  * | `POST /v1/chat/completions` | routes, then calls the chosen provider, plain or streaming |
+ * | `POST /v1/responses` | the same in the words of OpenAI's Responses API |
+ * | `POST /v1/messages` | the same in the words of Anthropic's API |
+ * | `POST /v1/messages/count_tokens` | an estimate of the input tokens |
  * | `GET /v1/models` | `auto` and the models that can be chosen |
  * | `GET /healthz` | whether it stands, and on which artifacts |
  * | `GET /metrics`, `GET /dashboard` | how it does, for Prometheus and for people; for the owner |
@@ -14,17 +17,21 @@
 import { addCors, checkOrigin, checkOwner, identify, list, notFound, preflight } from "./access.js";
 import { ADMIN_ROUTES } from "./admin.js";
 import { chat } from "./apis/chat.js";
+import { messages } from "./apis/messages.js";
+import { responses } from "./apis/responses.js";
 import { complete } from "./complete.js";
 import { configAge, isRoutable, policyOf, settings } from "./config.js";
 import { dashboard } from "./dashboard.js";
 import { errorResponse, HttpError, toHttpError } from "./errors.js";
 import { metrics } from "./metrics.js";
 import { observe } from "./observe.js";
-import { isAuto, modelEntry, modelList, modelNotFound, readBody, readPolicy } from "./openai.js";
+import { chatRequest, isAuto, modelEntry, modelList, modelNotFound, readBody, readPolicy } from "./openai.js";
 import { keysOf, permitted, resolve } from "./policy.js";
 import { headerValue, receiptHeaders } from "./receipts.js";
 import { warmTokens } from "./sessions.js";
 import { traceOf } from "./trace.js";
+
+export { Ledger } from "./ledger/object.js";
 
 /**
  * What is known of a request before its body is read.
@@ -40,6 +47,9 @@ import { traceOf } from "./trace.js";
 
 const DEFAULT_BODY_BYTES = 10 * 1024 * 1024;
 
+/** The APIs that clients speak, which also word the errors of their paths. @type {Record<string, import("./complete.js").Api>} */
+const APIS = { "/v1/chat/completions": chat, "/v1/responses": responses, "/v1/messages": messages };
+
 /** @type {Record<string, Record<string, Handler>>} */
 const ROUTES = {
   "/healthz": { GET: health },
@@ -48,10 +58,9 @@ const ROUTES = {
   ...ADMIN_ROUTES,
   "/v1/models": { GET: allModels },
   "/v1/route": { POST: route },
-  "/v1/chat/completions": { POST: completion(chat) },
+  "/v1/messages/count_tokens": { POST: countTokens },
+  ...Object.fromEntries(Object.entries(APIS).map(([path, api]) => [path, { POST: completion(api) }])),
 };
-
-export { Ledger } from "./ledger/object.js";
 
 export default {
   /** @param {Request} request @param {Record<string, any>} env @param {import("./config.js").Context} ctx */
@@ -65,7 +74,7 @@ export default {
     } catch (error) {
       const failure = toHttpError(error);
       summary.error = failure.code;
-      response = errorResponse(failure);
+      response = errorResponse(failure, apiOf(request).error);
     }
     summary.status = response.status;
     // A stream is finished when it ends.
@@ -78,6 +87,13 @@ export default {
     return response;
   },
 };
+
+/** The API of a path, or of one below it. @param {Request} request */
+function apiOf(request) {
+  const { pathname } = new URL(request.url);
+  const path = Object.keys(APIS).find((path) => pathname === path || pathname.startsWith(`${path}/`));
+  return path === undefined ? chat : APIS[path];
+}
 
 /**
  * @param {Request} request
@@ -189,4 +205,10 @@ function completion(api) {
     const body = await readBody(request, Number(env.MAX_BODY_BYTES ?? DEFAULT_BODY_BYTES));
     return complete(request, body, env, api, call);
   };
+}
+
+/** `POST /v1/messages/count_tokens`: estimated, since every model counts otherwise. @type {Handler} */
+async function countTokens(request, env, { settings: now }) {
+  const { model: _any, ...body } = messages.toChat(await readBody(request, Number(env.MAX_BODY_BYTES ?? DEFAULT_BODY_BYTES)));
+  return Response.json({ input_tokens: now.estimate(chatRequest({ ...body, model: "auto" })).input_tokens });
 }

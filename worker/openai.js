@@ -16,7 +16,11 @@ const KNOBS = /** @type {const} */ ({
   session: (/** @type {string} */ text) => text,
   group: (/** @type {string} */ text) => text,
   dry_run: flag,
+  receipt: flag,
 });
+
+/** Levels of nesting in a body. JSON is read at any depth, but written only to some thousands. */
+const DEEPEST = 500;
 
 /** Fields of a chat body that bear on routing; the others only pass through. */
 const ROUTED = /** @type {const} */ (["messages", "tools", "response_format", "max_tokens", "max_completion_tokens", "model"]);
@@ -51,8 +55,10 @@ export async function readJson(request, limit) {
   let json;
   try {
     text = new TextDecoder("utf-8", { fatal: true }).decode(await new Blob(chunks).arrayBuffer());
+    if (depth(text) > DEEPEST) throw new HttpError(400, "bad_request", `The body is nested deeper than ${DEEPEST} levels.`);
     json = JSON.parse(text);
   } catch (error) {
+    if (error instanceof HttpError) throw error;
     throw new HttpError(400, "bad_request", `The body is not JSON: ${error instanceof SyntaxError ? error.message : "it cannot be read as UTF-8"}.`);
   }
   if (json === null || typeof json !== "object" || Array.isArray(json)) {
@@ -61,12 +67,27 @@ export async function readJson(request, limit) {
   return { text, json };
 }
 
+/** How deep a JSON text is nested. @param {string} text */
+function depth(text) {
+  let now = 0;
+  let most = 0;
+  let quoted = false;
+  for (let i = 0; i < text.length; i++) {
+    const char = text[i];
+    if (char === '"') quoted = !quoted;
+    else if (quoted) i += char === "\\" ? 1 : 0;
+    else if (char === "[" || char === "{") most = Math.max(most, ++now);
+    else if (char === "]" || char === "}") now--;
+  }
+  return most;
+}
+
 /**
  * The policy that came with a request; the body's field wins over the header. Unknown names are
  * refused, since a misspelt cap must not be ignored.
  * @param {Record<string, any>} body
  * @param {Headers} headers
- * @returns {{knobs: Partial<RouteRequest>, session?: string, group?: string, dryRun: boolean}}
+ * @returns {{knobs: Partial<RouteRequest>, session?: string, group?: string, dryRun: boolean, receipt: boolean}}
  */
 export function readPolicy(body, headers) {
   /** @type {Record<string, any>} */
@@ -83,13 +104,14 @@ export function readPolicy(body, headers) {
     if (!Object.hasOwn(KNOBS, knob)) throw unknownKnob(`pennyroute.${knob}`);
     if (value !== null) given[knob] = value;
   }
-  const { session, group, dry_run: dryRun = false, ...knobs } = given;
+  const { session, group, dry_run: dryRun = false, receipt = false, ...knobs } = given;
   if (session !== undefined && (typeof session !== "string" || session === "" || session.length > 256)) {
     throw badField("pennyroute.session", "is not a text of 1 to 256 characters");
   }
   if (group !== undefined && typeof group !== "string") throw badField("pennyroute.group", "is not a text");
   if (typeof dryRun !== "boolean") throw badField("pennyroute.dry_run", "is not true or false");
-  return { knobs, session, group, dryRun };
+  if (typeof receipt !== "boolean") throw badField("pennyroute.receipt", "is not true or false");
+  return { knobs, session, group, dryRun, receipt };
 }
 
 /** @param {string} text @param {string} name */
@@ -116,7 +138,7 @@ function unknownKnob(name) {
 }
 
 /** @param {string} param @param {string} what */
-function badField(param, what) {
+export function badField(param, what) {
   return new HttpError(400, "bad_request", `${param}: ${what}.`, { param });
 }
 

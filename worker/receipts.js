@@ -58,6 +58,16 @@ export function estimateOf(decision, model) {
 }
 
 /**
+ * The whole receipt, for the answer itself: the decision, which model answered, what it really cost if that is
+ * known, and which failed before.
+ * @param {Decision} decision
+ * @param {{model: string, failed: {model: string, failure: string}[], spent?: number}} served
+ */
+export function receiptBody(decision, { model, failed, spent }) {
+  return { ...decision, served: model, spent_usd: spent ?? null, failed: failed.map(({ model, failure }) => ({ model, failure })) };
+}
+
+/**
  * Dollars as plain decimals, which every language parses, to a ten-millionth of a cent.
  * @param {number | null | undefined} value
  */
