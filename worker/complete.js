@@ -49,7 +49,11 @@ export async function complete(request, asked, env, api, { settings, caller, tra
 
   // A client that goes away, before or while it is answered, stops the provider.
   const client = new AbortController();
-  request.signal.addEventListener("abort", () => client.abort());
+  const gone = () => {
+    client.abort();
+    finish({ status: 499, error: "client_closed_request" });
+  };
+  request.signal.addEventListener("abort", gone);
   const limits = {
     signal: client.signal,
     firstByteMs: Number(env.FIRST_BYTE_MS ?? 60_000),
@@ -86,10 +90,6 @@ export async function complete(request, asked, env, api, { settings, caller, tra
       const chunks = served(answer.chunks, { model: model.id, hideUsage, onUsage });
       summary.streaming = true;
       const frames = told(api, api.frames(chunks, asked), model.id, { abort: () => client.abort(), finish });
-      const gone = () => {
-        client.abort();
-        finish({ error: "client_closed_request" });
-      };
       return new Response(streamOf(frames, gone), {
         headers: { ...headers, "content-type": "text/event-stream; charset=utf-8", "cache-control": "no-cache" },
       });
