@@ -37,8 +37,9 @@ export async function complete(request, asked, env, api, { settings, caller, tra
   const body = api.toChat(asked);
   const { knobs, session, group, dryRun } = readPolicy(body, request.headers);
   const routed = chatRequest(body);
-  Object.assign(summary, { asked: routed.model, group, stream: Boolean(body.stream) });
+  Object.assign(summary, { asked: routed.model, stream: Boolean(body.stream) });
   const narrowed = resolve(policyOf(settings), caller, { knobs, group, model: routed.model }, models);
+  summary.group = group;
   if (!isAuto(routed.model) && !models.has(/** @type {string} */ (routed.model))) throw modelNotFound(/** @type {string} */ (routed.model));
   const routing = Date.now();
   const decision = settings.route({ ...routed, ...narrowed, warm: warmTokens(session) });

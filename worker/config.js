@@ -32,7 +32,7 @@ import { readProviders } from "./providers.js";
  * @property {Map<string, import("./providers.js").Provider>} providers
  * @property {boolean} canCall whether any model has a provider that is configured
  * @property {Policy | null} policy null while the one in KV cannot be known
- * @property {(request: RouteRequest) => import("pennyroute").Decision} route
+ * @property {(request: RouteRequest) => import("pennyroute").Decision} route its receipt names the policy as `versions.config`
  * @property {string | null} stale since when nothing good was read, if that is too long
  * @property {Record<string, string>} errors of the last reading, by document
  */
@@ -110,8 +110,9 @@ export function readCatalog(catalog) {
 
 /** @param {Catalog} catalog @param {Policy | null} policy @returns {Omit<Settings, "stale" | "errors">} */
 function snapshot(catalog, policy) {
+  const version = { catalog: catalog.version, policy: policy?.version ?? null };
   return {
-    version: { catalog: catalog.version, policy: policy?.version ?? null },
+    version,
     versions: { ...router.versions, catalog: catalog.version },
     models: new Map(catalog.models.map((model) => [model.id, model])),
     providers,
@@ -122,7 +123,10 @@ function snapshot(catalog, policy) {
         router.setCatalog(catalog);
         held = catalog;
       }
-      return router.route(request);
+      const decision = router.route(request);
+      // `versions.policy` is the rule of choice; the owner's policy goes by another name.
+      decision.versions = { ...decision.versions, config: version.policy };
+      return decision;
     },
   };
 }

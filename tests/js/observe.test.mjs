@@ -110,7 +110,9 @@ describe("of requests", () => {
     assert.equal(all.find(({ error }) => error === "model_not_found").asked, "other");
     assert.equal(all.find(({ error }) => error === "all_attempts_failed").attempts.length, 4);
     assert.ok(all.some(({ error, stream, status }) => error === "stream_network" && stream && status === 200));
-    for (const secret of [SECRET, SECRET.replaceAll(" ", "-"), "invented", KEY, "sk-simulated"]) assert.ok(!log.includes(secret), secret);
+    await chat({ pennyroute: { group: "my own words" } });
+    await logged(({ error }) => error === "unknown_group");
+    for (const secret of ["Simulated:", "my own words", SECRET, SECRET.replaceAll(" ", "-"), "invented", KEY, "sk-simulated"]) assert.ok(!log.includes(secret), secret);
   });
 
   test("a client that leaves a stream is logged as such", async () => {

@@ -400,6 +400,19 @@ describe("bad input", () => {
     assertError({ status: wrong.status, json: await wrong.json() }, 405, "method_not_allowed");
   });
 
+  test("policy of any type is used or refused", async () => {
+    const values = [null, true, -1, 0, 0.5, 1e300, "", "x", "*", [], [null], [[]], ["*"], ["openai/*", 5], {}, { a: 1 }, "__proto__", "\u0000"];
+    for (const knob of ["quality", "floor", "cap_usd", "allow", "deny", "private", "session", "group", "dry_run", "__proto__", "constructor"]) {
+      for (const value of values) {
+        const given = JSON.parse(`{${JSON.stringify(knob)}: ${JSON.stringify(value)}}`);
+        for (const answer of [await chat({ pennyroute: given }), await post("/v1/route", { prompt: "x", pennyroute: given }), await post("/v1/route", { prompt: "x", ...given })]) {
+          if (answer.status === 503) assert.equal(answer.json.error.code, "no_candidate");
+          else assert.ok(answer.status === 200 || answer.status === 400, `${knob} ${JSON.stringify(value)}: ${answer.text}`);
+        }
+      }
+    }
+  });
+
   test("a lone surrogate is text like any other", async () => {
     const { status, json } = await chat({ messages: [{ role: "user", content: "half a \ud83d face" }] });
     assert.equal(status, 200);
@@ -439,6 +452,7 @@ describe("access", () => {
     assert.ok(json.model.startsWith("openai/") && json.fallbacks.every((id) => id.startsWith("openai/")));
     assert.equal(json.target.cap_usd, 0.01);
     assert.equal(headers.get("x-pennyroute-policy"), "test");
+    assert.equal(json.versions.config, "test");
     assert.equal((await chat({}, as("client-key-narrow"))).json.model, json.model);
     const named = [...byId.values()].find(({ id, ability, cost }) => id.startsWith("anthropic/") && ability && cost).id;
     assertError(await chat({ model: named }, as("client-key-narrow")), 503, "no_candidate");
