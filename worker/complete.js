@@ -47,9 +47,10 @@ export async function complete(request, asked, env, api, { ctx, settings, caller
   const { knobs, session, group, dryRun, receipt } = readPolicy(body, request.headers);
   const routed = chatRequest(body);
   const auto = isAuto(routed.model);
-  Object.assign(summary, { asked: routed.model, group, stream: Boolean(body.stream) });
+  Object.assign(summary, { asked: routed.model, stream: Boolean(body.stream) });
   const policy = policyOf(settings);
   const narrowed = resolve(policy, caller, { knobs, group, model: routed.model }, models);
+  summary.group = group;
   if (!auto && !models.has(/** @type {string} */ (routed.model))) throw modelNotFound(/** @type {string} */ (routed.model));
 
   const meter = new Meter(policy, caller, models, { env, ctx });
@@ -68,7 +69,12 @@ export async function complete(request, asked, env, api, { ctx, settings, caller
 
   // A client that goes away, before or while it is answered, stops the provider.
   const client = new AbortController();
-  request.signal.addEventListener("abort", () => client.abort());
+  let end = (/** @type {string | undefined} */ error) => finish({ status: 499, error });
+  const gone = () => {
+    client.abort();
+    end("client_closed_request");
+  };
+  request.signal.addEventListener("abort", gone);
   const deadline = began + Number(env.DEADLINE_MS ?? 300_000);
   const ends = began + callMs(env);
   // Streams tell their usage only when asked, and it is always needed here.
@@ -129,16 +135,12 @@ export async function complete(request, asked, env, api, { ctx, settings, caller
       const receiptOf = receipt ? () => shown(settle()) : undefined;
       const chunks = served(answer.chunks, { model: model.id, hideUsage, ends, onChunk: () => meter.keep(), onUsage: (told) => (usage = told), receiptOf });
       summary.streaming = true;
-      const end = (/** @type {string | undefined} */ error) => {
+      end = (error) => {
         settle();
         finish({ error });
       };
       const failure = (/** @type {string} */ name) => health.failed(model, { failure: name, ofProvider: false, retryAfter: null }, Date.now());
       const frames = told(api, api.frames(chunks, asked), model.id, { abort: () => client.abort(), end, failure });
-      const gone = () => {
-        client.abort();
-        end("client_closed_request");
-      };
       return new Response(streamOf(frames, gone), {
         headers: { ...headers, "content-type": "text/event-stream; charset=utf-8", "cache-control": "no-cache" },
       });

@@ -32,7 +32,7 @@ import { readProviders } from "./providers.js";
  * @property {Map<string, import("./providers.js").Provider>} providers
  * @property {boolean} canCall whether any model has a provider that is configured
  * @property {Policy | null} policy null while the one in KV cannot be known
- * @property {(request: RouteRequest) => import("pennyroute").Decision} route
+ * @property {(request: RouteRequest) => import("pennyroute").Decision} route its receipt names the policy as `versions.config`
  * @property {(request: RouteRequest) => import("pennyroute").Estimates} estimate
  * @property {(model: string, usage: import("./meter.js").Tokens) => number} cost of a call, USD, by the usage that was counted
  * @property {string | null} stale since when nothing good was read, if that is too long
@@ -121,14 +121,20 @@ function holding(catalog) {
 
 /** @param {Catalog} catalog @param {Policy | null} policy @returns {Omit<Settings, "stale" | "errors">} */
 function snapshot(catalog, policy) {
+  const version = { catalog: catalog.version, policy: policy?.version ?? null };
   return {
-    version: { catalog: catalog.version, policy: policy?.version ?? null },
+    version,
     versions: { ...router.versions, catalog: catalog.version },
     models: new Map(catalog.models.map((model) => [model.id, model])),
     providers,
     canCall: catalog.models.some((model) => providers.has(model.provider)),
     policy,
-    route: (request) => holding(catalog).route(request),
+    route(request) {
+      const decision = holding(catalog).route(request);
+      // `versions.policy` is the rule of choice; the owner's policy goes by another name.
+      decision.versions = { ...decision.versions, config: version.policy };
+      return decision;
+    },
     estimate: (request) => holding(catalog).estimate(request),
     cost: (model, usage) => holding(catalog).cost(model, usage),
   };

@@ -9,7 +9,7 @@ async function policy() {
     const digest = await crypto.subtle.digest("SHA-256", new TextEncoder().encode(text));
     return `'sha256-${btoa(String.fromCharCode(...new Uint8Array(digest)))}'`;
   };
-  const sources = `script-src ${await hash("script")}; style-src ${await hash("style")}; connect-src 'self'`;
+  const sources = `script-src ${await hash("script")}; style-src ${await hash("style")}; connect-src 'self'; img-src data:`;
   return `default-src 'none'; ${sources}; base-uri 'none'; form-action 'none'; frame-ancestors 'none'`;
 }
 

@@ -32,6 +32,12 @@ import { metrics } from "./metrics.js";
  * @property {boolean} [unsettled]
  */
 
+/** Fields that hold names of ours and numbers, logged as they are. */
+const LOGGED = /** @type {const} */ ([
+  ...["id", "trace", "tenant", "key", "group", "api", "stream", "status", "chosen", "model", "code"],
+  ...["input_tokens", "output_tokens", "cached_tokens", "cost_usd", "baseline_usd", "route_ms", "ours_ms", "theirs_ms", "unsettled"],
+]);
+
 /**
  * @param {Summary} summary
  * @param {{has: (model: string) => boolean}} models of the catalog
@@ -55,8 +61,16 @@ export function observe(summary, models) {
   if (summary.unsettled) metrics.count("pennyroute_unsettled_total");
   if (summary.ours_ms !== undefined) metrics.observe("pennyroute_ours_seconds", {}, summary.ours_ms / 1000);
   if (summary.theirs_ms !== undefined) metrics.observe("pennyroute_theirs_seconds", {}, summary.theirs_ms / 1000);
-  const { asked, error, ...told } = summary;
-  console.log(JSON.stringify({ event: "request", ...told, asked: askedFor(asked, models), error: error === undefined ? undefined : word(error) }));
+  console.log(
+    JSON.stringify({
+      event: "request",
+      ...Object.fromEntries(LOGGED.map((name) => [name, summary[name]])),
+      asked: askedFor(summary.asked, models),
+      // What a provider says of a failure may quote the prompt.
+      attempts: attempts.map((attempt) => ({ model: attempt.model, failure: word(attempt.failure) })),
+      error: summary.error === undefined ? undefined : word(summary.error),
+    }),
+  );
 }
 
 /** The model that was asked for, where it is one of ours. @param {string | undefined} asked @param {{has: (model: string) => boolean}} models */

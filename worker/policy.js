@@ -235,12 +235,31 @@ export function resolve(policy, caller, { knobs, group, model }, models) {
   narrow(resolved, "floor", all, Math.max);
   if (owner.some((route) => route.private) && typeof (knobs.private ?? true) === "boolean") resolved.private = true;
   if (allow !== undefined) resolved.allow = allow;
-  // Lists of globs have no intersection that is a list of globs: what an owner's `allow` leaves out is denied by id.
-  const outside = [...models.values()].filter((each) => !owner.every((route) => permits({ allow: route.allow }, each)));
-  const denied = [...owner.flatMap((route) => route.deny ?? []), ...outside.map(({ id }) => id)];
+  const denied = [...owner.flatMap((route) => route.deny ?? []), ...outside(owner, models)];
   if (deny !== undefined && !isTexts(deny)) resolved.deny = deny;
   else if (deny !== undefined || denied.length > 0) resolved.deny = [...new Set([...denied, ...(deny ?? [])])];
   return resolved;
+}
+
+/** By catalog and `allow` lists: the same for every request of a key. @type {WeakMap<Map<string, CatalogModel>, Map<string, string[]>>} */
+const outsides = new WeakMap();
+
+/**
+ * Ids of the models that an owner's `allow` leaves out. Lists of globs have no intersection that is a
+ * list of globs, so these are denied by id.
+ * @param {Knobs[]} owner
+ * @param {Map<string, CatalogModel>} models
+ */
+function outside(owner, models) {
+  const lists = owner.flatMap(({ allow }) => (allow ? [allow] : []));
+  if (lists.length === 0) return [];
+  const known = outsides.get(models) ?? new Map();
+  outsides.set(models, known);
+  const key = JSON.stringify(lists);
+  if (!known.has(key)) {
+    known.set(key, [...models.values()].filter((model) => !lists.every((allow) => permits({ allow }, model))).map(({ id }) => id));
+  }
+  return /** @type {string[]} */ (known.get(key));
 }
 
 /**

@@ -2,6 +2,7 @@
 // OpenAI's Python SDK and LiteLLM, and curl.
 
 import assert from "node:assert/strict";
+import { createHash } from "node:crypto";
 import { execFile, spawnSync } from "node:child_process";
 import { existsSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { createServer } from "node:http";
@@ -40,7 +41,7 @@ let anthropic;
 
 before(async () => {
   simulator = await startSimulator({ latencyMs: 1, chunkMs: 0 });
-  gateway = await startGateway({ vars: { ...simulatedProviders(catalog, simulator.url), CLIENT_KEYS: KEY } });
+  gateway = await startGateway({ vars: { ...simulatedProviders(catalog, simulator.url), POLICY: { format: 1, version: "p", tenants: { default: { keys: { tests: { sha256: createHash("sha256").update(KEY).digest("hex") } } } } } } });
   scripts = await startScripts();
   scripted = await startGateway({ vars: { PROVIDERS: { openai: { base_url: `http://127.0.0.1:${scripts.address().port}/v1` } } } });
   openai = new OpenAI({ apiKey: KEY, baseURL: `${gateway.url}/v1`, maxRetries: 0 });

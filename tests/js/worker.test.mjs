@@ -21,6 +21,11 @@ const MESSAGES = [{ role: "user", content: "Why is the sky blue?" }];
 const LIMIT_MS = 800;
 
 const hashed = (key) => ({ sha256: createHash("sha256").update(key).digest("hex") });
+const KEYS = {
+  one: hashed("client-key-1"),
+  two: hashed(CLIENT_KEY),
+  narrow: { ...hashed("client-key-narrow"), route: { allow: ["openai/*"], cap_usd: 0.01 } },
+};
 const catalog = JSON.parse(readFileSync(join(root, "models", "catalog.json"), "utf8"));
 const byId = new Map(catalog.models.map((model) => [model.id, model]));
 
@@ -38,7 +43,7 @@ before(async () => {
   gateway = await startGateway({
     vars: {
       ...vars,
-      POLICY: { format: 1, version: "test", tenants: { default: { keys: { one: hashed("client-key-1"), two: hashed(CLIENT_KEY) } } } },
+      POLICY: { format: 1, version: "test", tenants: { default: { keys: KEYS, groups: { careful: { quality: 0.9 } } } } },
       CORS_ORIGINS: [SITE],
       MAX_BODY_BYTES: 100_000,
       FIRST_BYTE_MS: LIMIT_MS,
@@ -410,6 +415,19 @@ describe("bad input", () => {
     assertError({ status: wrong.status, json: await wrong.json() }, 405, "method_not_allowed");
   });
 
+  test("policy of any type is used or refused", async () => {
+    const values = [null, true, -1, 0, 0.5, 1e300, "", "x", "*", [], [null], [[]], ["*"], ["openai/*", 5], {}, { a: 1 }, "__proto__", "\u0000"];
+    for (const knob of ["quality", "floor", "cap_usd", "allow", "deny", "private", "session", "group", "dry_run", "__proto__", "constructor"]) {
+      for (const value of values) {
+        const given = JSON.parse(`{${JSON.stringify(knob)}: ${JSON.stringify(value)}}`);
+        for (const answer of [await chat({ pennyroute: given }), await post("/v1/route", { prompt: "x", pennyroute: given }), await post("/v1/route", { prompt: "x", ...given })]) {
+          if (answer.status === 503) assert.equal(answer.json.error.code, "no_candidate");
+          else assert.ok(answer.status === 200 || answer.status === 400, `${knob} ${JSON.stringify(value)}: ${answer.text}`);
+        }
+      }
+    }
+  });
+
   test("a lone surrogate is text like any other", async () => {
     const { status, json } = await chat({ messages: [{ role: "user", content: "half a \ud83d face" }] });
     assert.equal(status, 200);
@@ -435,6 +453,56 @@ describe("access", () => {
     }
     await assert.rejects(new OpenAI({ apiKey: "wrong", baseURL: `${gateway.url}/v1`, maxRetries: 0 }).models.list(), OpenAI.AuthenticationError);
     assert.equal((await call("/v1/models", { headers: { authorization: "bearer client-key-1" } })).status, 200);
+    const xApiKey = async (given) => (await recorded(`${gateway.url}/v1/models`, { headers: { "x-api-key": given } })).status;
+    assert.deepEqual([await xApiKey("client-key-1"), await xApiKey("client-key-3"), await xApiKey("")], [200, 401, 401]);
+    const hash = await recorded(`${gateway.url}/v1/models`, { headers: { authorization: `Bearer ${hashed("client-key-1").sha256}` } });
+    assert.equal(hash.status, 401, "a hash is no key");
+  });
+
+  test("a key's policy narrows what its client asks for, and what it sees", async () => {
+    const as = (authorization) => ({ authorization: `Bearer ${authorization}` });
+    const { data } = await (await call("/v1/models", { headers: as("client-key-narrow") })).json();
+    assert.ok(data.length > 1 && data.every(({ id }) => id === "auto" || id.startsWith("openai/")));
+    const { json, headers } = await post("/v1/route", { messages: MESSAGES, allow: ["*"], private: false, cap_usd: 1 }, as("client-key-narrow"));
+    assert.ok(json.model.startsWith("openai/") && json.fallbacks.every((id) => id.startsWith("openai/")));
+    assert.equal(json.target.cap_usd, 0.01);
+    assert.equal(headers.get("x-pennyroute-policy"), "test");
+    assert.equal(json.versions.config, "test");
+    assert.equal((await chat({}, as("client-key-narrow"))).json.model, json.model);
+    const named = [...byId.values()].find(({ id, ability, cost }) => id.startsWith("anthropic/") && ability && cost).id;
+    assertError(await chat({ model: named }, as("client-key-narrow")), 503, "no_candidate");
+    assert.equal((await post("/v1/route", { prompt: "x", pennyroute: { group: "careful" } })).json.target.quality, 0.9);
+    assert.equal((await post("/v1/route", { prompt: "x", model: "auto:0.5" }, { "x-pennyroute-group": "careful" })).json.target.quality, 0.5);
+    assertError(await chat({ pennyroute: { group: "carefree" } }), 400, "unknown_group", "pennyroute.group");
+    assertError(await chat({ pennyroute: { allow: ["openai/*"], deny: ["openai/*"] } }), 400, "contradictory_policy", "deny");
+  });
+
+  test("a client sets neither the clock of a completion nor a header or an address of its own", async () => {
+    assertError(await chat({ pennyroute: { at: "2020-01-01T00:00:00Z" } }), 400, "bad_request", "pennyroute.at");
+    assertError(await chat({}, { "x-pennyroute-at": "2020-01-01T00:00:00Z" }), 400, "bad_request", "x-pennyroute-at");
+    const cost = async (more) => (await chat({ pennyroute: { dry_run: true }, ...more })).json.cost_usd;
+    assert.deepEqual(await cost({ at: "2020-01-01T00:00:00Z", workloads: {}, budget_usd: 0, input_tokens: 1 }), await cost({}));
+    // Line breaks in what comes back as a header, and in what goes into one.
+    const injected = await chat({ model: "openai/x\r\nx-evil: 1", pennyroute: { session: "a\r\nx-evil: 1" } });
+    assert.equal(injected.status, 404);
+    assert.equal(injected.headers.get("x-evil"), null);
+    const socket = await connected();
+    let answer = "";
+    socket.on("data", (data) => (answer += data));
+    socket.write(`GET /v1/models HTTP/1.1\r\nhost: x\r\nconnection: close\r\nauthorization: Bearer ${CLIENT_KEY}\nx-evil: 1\r\ntraceparent: a\rb\r\n\r\n`);
+    await once(socket, "close");
+    assert.match(answer, /^HTTP\/1\.1 (400|200) /);
+    assert.ok(!/x-evil/i.test(answer));
+    const elsewhere = await startSimulator();
+    try {
+      const { model } = await decide();
+      const given = { base_url: elsewhere.url, api_base: elsewhere.url, provider: { base_url: elsewhere.url }, model: "auto", pennyroute: {} };
+      const sent = await chat(given, { host: new URL(elsewhere.url).host, "x-forwarded-host": new URL(elsewhere.url).host, "openai-base-url": elsewhere.url });
+      assert.equal(sent.json.model, model);
+      assert.equal(elsewhere.calls.length, 0);
+    } finally {
+      await elsewhere.close();
+    }
   });
 
   test("CORS: an allowed origin reads the receipt, others are refused before anything is spent", async () => {

@@ -83,6 +83,7 @@ test("wrangler bundles it whole, offline, within the free plan's limit", (t) => 
       { encoding: "utf8", timeout: 120_000, env: { ...process.env, CI: "1", WRANGLER_SEND_METRICS: "false", WRANGLER_HIDE_BANNER: "true", NO_COLOR: "1" } },
     );
     assert.equal(status, 0, stderr);
+    assert.match(stdout, /env\.CONFIG .*KV Namespace/, "provisioned by the deploy, as its id is left out");
     const kib = Number(/gzip: ([\d.]+) KiB/.exec(stdout)?.[1]);
     t.diagnostic(`the Worker is ${kib} KiB gzipped`);
     assert.ok(kib < MOST_KIB, stdout);
