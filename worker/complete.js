@@ -69,10 +69,10 @@ export async function complete(request, asked, env, api, { ctx, settings, caller
 
   // A client that goes away, before or while it is answered, stops the provider.
   const client = new AbortController();
-  let end = (/** @type {string | undefined} */ error) => finish({ status: 499, error });
+  let end = finish;
   const gone = () => {
     client.abort();
-    end("client_closed_request");
+    end({ status: 499, error: "client_closed_request" });
   };
   request.signal.addEventListener("abort", gone);
   const deadline = began + Number(env.DEADLINE_MS ?? 300_000);
@@ -135,9 +135,9 @@ export async function complete(request, asked, env, api, { ctx, settings, caller
       const receiptOf = receipt ? () => shown(settle()) : undefined;
       const chunks = served(answer.chunks, { model: model.id, hideUsage, ends, onChunk: () => meter.keep(), onUsage: (told) => (usage = told), receiptOf });
       summary.streaming = true;
-      end = (error) => {
+      end = (more) => {
         settle();
-        finish({ error });
+        finish(more);
       };
       const failure = (/** @type {string} */ name) => health.failed(model, { failure: name, ofProvider: false, retryAfter: null }, Date.now());
       const frames = told(api, api.frames(chunks, asked), model.id, { abort: () => client.abort(), end, failure });
@@ -199,7 +199,7 @@ async function* served(chunks, { model, hideUsage, ends, onChunk, onUsage, recei
  * @param {Api} api
  * @param {AsyncGenerator<string>} frames
  * @param {string} model
- * @param {{abort: () => void, end: (error?: string) => void, failure: (name: string) => void}} on
+ * @param {{abort: () => void, end: Call["finish"], failure: (name: string) => void}} on
  */
 async function* told(api, frames, model, { abort, end, failure: note }) {
   let sent = 0;
@@ -213,7 +213,7 @@ async function* told(api, frames, model, { abort, end, failure: note }) {
     const { failure, message } = error instanceof StreamError ? error : { failure: "internal", message: "the gateway failed" };
     if (error instanceof StreamError) note(failure);
     else console.error("pennyroute: unexpected error", error);
-    end(`stream_${failure}`);
+    end({ error: `stream_${failure}` });
     yield api.errorFrame(new HttpError(502, `stream_${failure}`, `${model}, while answering: ${message}`, { type: "server_error" }), sent);
     abort();
   }

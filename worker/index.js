@@ -23,7 +23,7 @@ import { complete } from "./complete.js";
 import { configAge, isRoutable, policyOf, settings } from "./config.js";
 import { dashboard } from "./dashboard.js";
 import { errorResponse, HttpError, toHttpError } from "./errors.js";
-import { metrics } from "./metrics.js";
+import { Metrics, metrics } from "./metrics.js";
 import { observe } from "./observe.js";
 import { chatRequest, isAuto, modelEntry, modelList, modelNotFound, readBody, readPolicy } from "./openai.js";
 import { keysOf, permitted, resolve } from "./policy.js";
@@ -157,11 +157,28 @@ function health(_request, env, { settings: { policy, models, providers, version,
   );
 }
 
-/** `GET /metrics`, for Prometheus. @type {Handler} */
-function scrape(_request, env) {
+/**
+ * `GET /metrics`, for Prometheus: what all isolates counted, as the ledgers have heard it, and this one
+ * since it last spoke with them. Without ledgers, this isolate alone. @type {Handler}
+ */
+async function scrape(_request, env, { settings: { policy } }) {
+  const all = new Metrics();
+  all.merge(metrics.copy());
   const age = configAge(env);
-  if (age !== undefined) metrics.set("pennyroute_config_age_seconds", {}, age);
-  return new Response(metrics.render(), { headers: { "content-type": "text/plain; version=0.0.4; charset=utf-8" } });
+  if (age !== undefined) all.set("pennyroute_config_age_seconds", {}, age);
+  const tenants = env.LEDGER ? Object.keys(policy?.tenants ?? {}) : [];
+  const told = await Promise.allSettled(tenants.map((tenant) => env.LEDGER.get(env.LEDGER.idFromName(tenant)).metrics()));
+  told.forEach((answer, i) => {
+    if (answer.status === "rejected") return;
+    all.merge(answer.value.counted);
+    for (const { name, unit, max, used, leased } of answer.value.limits) {
+      const scale = unit === "nanodollars" ? 1e-9 : 1;
+      all.set("pennyroute_limit_used", { tenant: tenants[i], limit: name }, (used + leased) * scale);
+      all.set("pennyroute_limit_max", { tenant: tenants[i], limit: name }, max * scale);
+    }
+  });
+  if (env.LEDGER) all.set("pennyroute_ledgers_unreachable", {}, told.filter(({ status }) => status === "rejected").length);
+  return new Response(all.render(), { headers: { "content-type": "text/plain; version=0.0.4; charset=utf-8" } });
 }
 
 /** `GET /v1/models`: those that the caller may use. @type {Handler} */

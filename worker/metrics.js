@@ -1,5 +1,5 @@
 /**
- * Counters, gauges and histograms of this isolate, in Prometheus' text format 0.0.4. The names below are all there
+ * Counters, gauges and histograms, in Prometheus' text format 0.0.4. The names below are all there
  * are; labels take their values from bounded sets only: models of the catalog, reason codes, statuses.
  */
 
@@ -20,6 +20,9 @@ const METRICS = {
   pennyroute_ours_seconds: { type: "histogram", help: "Time spent in the gateway: routing and bookkeeping." },
   pennyroute_theirs_seconds: { type: "histogram", help: "Time spent waiting for the provider that answered." },
   pennyroute_config_errors_total: { type: "counter", help: "Readings of the configuration that failed, by document." },
+  pennyroute_limit_used: { type: "gauge", help: "Used and leased of a limit of the policy, by tenant; money in USD." },
+  pennyroute_limit_max: { type: "gauge", help: "Limits of the policy, by tenant; money in USD." },
+  pennyroute_ledgers_unreachable: { type: "gauge", help: "Tenants whose ledger did not answer; their counts are missing here." },
   pennyroute_config_age_seconds: { type: "gauge", help: "Since catalog and policy were last read well; of the isolate that answers." },
 };
 
@@ -58,6 +61,13 @@ export class Metrics {
       this.#metrics.delete(name);
     }
     return deltas;
+  }
+
+  /** What was counted so far, to be merged elsewhere. @returns {Deltas} */
+  copy() {
+    const all = this.drain();
+    this.merge(all);
+    return all;
   }
 
   /** Adds what another registry counted; a metric that is not known here (another version's) is left out. @param {Deltas} deltas */

@@ -7,6 +7,8 @@
  * request has begun together with the request.
  */
 
+import { metrics } from "../metrics.js";
+
 /** @typedef {import("./books.js").Call} Call */
 /** @typedef {import("./books.js").Usage} Usage */
 /** @typedef {import("./limits.js").Limit} Limit */
@@ -231,12 +233,20 @@ export class Leases {
     const calls = [...this.#untold.values()];
     const decided = this.#decided;
     this.#decided = [];
+    const counted = metrics.drain();
     const message = {
-      ...{ isolate: this.#isolate, seq, heard: this.#heard, limits: this.#limits, calls, asks, decided, stopped },
+      ...{ isolate: this.#isolate, seq, heard: this.#heard, limits: this.#limits, calls, asks, stopped },
       want: leave ? {} : this.#want,
+      ...{ decided, counted },
     };
-    const ledger = env.LEDGER.get(env.LEDGER.idFromName(this.#tenant));
-    const answer = await within(PATIENCE_MS, ledger.exchange(message));
+    let answer;
+    try {
+      const ledger = env.LEDGER.get(env.LEDGER.idFromName(this.#tenant));
+      answer = await within(PATIENCE_MS, ledger.exchange(message));
+    } catch (error) {
+      metrics.merge(counted);
+      throw error;
+    }
     this.#answered = Math.max(this.#answered, seq);
     for (const call of calls) {
       // A call that has ended since then is to be told again.

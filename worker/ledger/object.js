@@ -4,6 +4,7 @@
  */
 
 import { DurableObject } from "cloudflare:workers";
+import { Metrics } from "../metrics.js";
 import { Books } from "./books.js";
 import { callMs } from "./limits.js";
 import { Prices } from "./prices.js";
@@ -16,6 +17,8 @@ const PAGE = 5_000;
 export class Ledger extends DurableObject {
   #books;
   #prices;
+  /** What isolates have counted, whichever tenant it was for: the sum over all ledgers is the whole. */
+  #metrics = new Metrics();
   #leaseMs;
   #pruneAt = 0;
   #alarmed = false;
@@ -26,12 +29,14 @@ export class Ledger extends DurableObject {
     this.#leaseMs = Number(env.LEASE_MS ?? 15_000);
     this.#books = new Books(context.storage.sql, { leaseMs: this.#leaseMs, callMs: callMs(env) }, Date.now());
     this.#prices = new Prices(context.storage.kv.get("prices"));
+    this.#metrics.merge(context.storage.kv.get("metrics") ?? {});
   }
 
-  /** One message of an isolate. @param {Parameters<Books["exchange"]>[0] & {decided: import("./prices.js").Decided[]}} message */
-  async exchange({ decided, ...message }) {
+  /** One message of an isolate. @param {Parameters<Books["exchange"]>[0] & {decided: import("./prices.js").Decided[], counted: import("../metrics.js").Deltas}} message */
+  async exchange({ decided, counted, ...message }) {
     const now = Date.now();
     const answer = this.#books.exchange(message, now);
+    this.#metrics.merge(counted);
     this.#prices.update(decided, this.#books.limits(now), now);
     if (!this.#alarmed) await this.#alarmIn(this.#leaseMs);
     return { ...answer, prices: this.#prices.current };
@@ -40,6 +45,11 @@ export class Ledger extends DurableObject {
   /** Limits, totals and prices, for the owner. */
   report() {
     return { ...this.#books.report(Date.now()), prices: this.#prices.current };
+  }
+
+  /** What was counted, and the limits as they stand. */
+  metrics() {
+    return { counted: this.#metrics.copy(), limits: this.#books.limits(Date.now()) };
   }
 
   /** @param {number} after number of the last entry seen */
@@ -53,6 +63,7 @@ export class Ledger extends DurableObject {
     this.#alarmed = false;
     this.#books.expire(now);
     this.ctx.storage.kv.put("prices", this.#prices.state);
+    this.ctx.storage.kv.put("metrics", this.#metrics.copy());
     if (now > this.#pruneAt) {
       this.#books.prune(now - KEPT_MS);
       this.#pruneAt = now + 3_600_000;
