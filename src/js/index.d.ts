@@ -49,6 +49,16 @@ export interface RouteRequest {
   workloads?: Record<string, number>;
   /** USD left to spend. */
   budget_usd?: number;
+  /**
+   * Multiplies the price of quality of this request: by it a host that sees the traffic corrects a drift of its
+   * mean quality or paces a budget. Above 0. Default: 1.
+   */
+  steer?: number;
+  /**
+   * USD per call added to a model's cost where costs are compared, by id: the shadow price of a scarce slot.
+   * Costs that are reported, capped or budgeted are without it.
+   */
+  surcharges?: Record<string, number>;
   /** The moment for dated prices, RFC 3339. Default: now. */
   at?: string;
   [key: string]: unknown;

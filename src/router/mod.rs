@@ -301,8 +301,8 @@ impl Router {
         excluded: Vec<Excluded>,
         baseline: Option<Baseline>,
     ) -> Decision {
-        let lambda = market.map_or(0.0, |market| market.lambda);
-        rank(&mut candidates, lambda, policy.floor);
+        let lambda = market.map_or(0.0, |market| market.lambda * policy.steer);
+        self.rank(&mut candidates, lambda, policy);
         let id = |estimate: &Estimate| self.catalog.models[estimate.model].id.clone();
         let first = candidates.first().copied();
         let code = match first {
@@ -338,6 +338,7 @@ impl Router {
                 first.as_ref().map(id).as_deref(),
                 first.as_ref(),
                 &target,
+                policy,
                 &excluded,
                 baseline.as_ref(),
             ),
@@ -374,8 +375,25 @@ impl Router {
         let cold = Policy { warm: std::collections::BTreeMap::new(), ..policy.clone() };
         let mut estimates: Vec<Estimate> =
             candidates.iter().map(|e| self.estimate_model(e.model, query, view, &cold)).collect();
-        rank(&mut estimates, lambda, policy.floor);
+        self.rank(&mut estimates, lambda, policy);
         estimates[0].model
+    }
+
+    /// Sorts candidates best first: those that reach the floor before those that do not; among the
+    /// former the least `cost + surcharge − λ·quality`, among the latter the highest quality. Ties go to
+    /// the cheaper, then to the earlier in the catalog.
+    fn rank(&self, candidates: &mut [Estimate], lambda: f64, policy: &Policy) {
+        let key = |e: &Estimate| {
+            let surcharge = policy.surcharges.get(&self.catalog.models[e.model].id).copied().unwrap_or(0.0);
+            let (quality, cost) = (e.quality.estimate, e.cost_usd.estimate + surcharge);
+            let below = policy.floor.is_some_and(|floor| quality < floor);
+            let value = if below || lambda.is_infinite() { -quality } else { cost - lambda * quality };
+            (below, value, cost, e.model)
+        };
+        candidates.sort_by(|a, b| {
+            let (a, b) = (key(a), key(b));
+            a.0.cmp(&b.0).then(a.1.total_cmp(&b.1)).then(a.2.total_cmp(&b.2)).then(a.3.cmp(&b.3))
+        });
     }
 }
 
@@ -394,27 +412,12 @@ impl View {
     }
 }
 
-/// Sorts candidates best first: those that reach the floor before those that do not; among the
-/// former the least `cost − λ·quality`, among the latter the highest quality. Ties go to the
-/// cheaper, then to the earlier in the catalog.
-fn rank(candidates: &mut [Estimate], lambda: f64, floor: Option<f64>) {
-    let key = |e: &Estimate| {
-        let (quality, cost) = (e.quality.estimate, e.cost_usd.estimate);
-        let below = floor.is_some_and(|floor| quality < floor);
-        let value = if below || lambda.is_infinite() { -quality } else { cost - lambda * quality };
-        (below, value, cost, e.model)
-    };
-    candidates.sort_by(|a, b| {
-        let (a, b) = (key(a), key(b));
-        a.0.cmp(&b.0).then(a.1.total_cmp(&b.1)).then(a.2.total_cmp(&b.2)).then(a.3.cmp(&b.3))
-    });
-}
-
 fn reason(
     code: Code,
     model: Option<&str>,
     estimate: Option<&Estimate>,
     target: &Target,
+    policy: &Policy,
     excluded: &[Excluded],
     baseline: Option<&Baseline>,
 ) -> String {
@@ -432,7 +435,13 @@ fn reason(
         }
         _ => String::new(),
     };
-    let mean = format!("a mean quality of {:.1} %", 100.0 * target.quality);
+    let mut mean = format!("a mean quality of {:.1} %", 100.0 * target.quality);
+    if policy.steer != 1.0 {
+        mean.push_str(&format!(" times {:.3}", policy.steer));
+    }
+    if !policy.surcharges.is_empty() {
+        mean.push_str(", surcharges counted");
+    }
     match code {
         Code::BestValue => format!("{model} is {expected}: the best value at the price of {mean}{against}"),
         Code::WarmCache => format!(
