@@ -70,8 +70,7 @@ export function preflight(request, methods) {
  */
 export async function checkClient(request, keys) {
   if (keys.length === 0) return;
-  const given = /^Bearer\s+(\S+)\s*$/i.exec(request.headers.get("authorization") ?? "")?.[1] ?? "";
-  const digest = await sha256(given);
+  const digest = await sha256(clientKey(request));
   let known = false;
   // Digests have one length, and every key is compared: the time says nothing about the keys.
   for (const key of keys) known = crypto.subtle.timingSafeEqual(await sha256(key), digest) || known;
@@ -80,6 +79,11 @@ export async function checkClient(request, keys) {
       headers: { "www-authenticate": "Bearer" },
     });
   }
+}
+
+/** The key that a client sent, or none. @param {Request} request */
+export function clientKey(request) {
+  return /^Bearer\s+(\S+)\s*$/i.exec(request.headers.get("authorization") ?? "")?.[1] ?? "";
 }
 
 /** @param {string} text */

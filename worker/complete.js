@@ -1,11 +1,12 @@
 /** One completion, whichever API it came through: decide, call, and fall back while nothing was sent to the client. */
 
+import { clientKey } from "./access.js";
 import { HttpError } from "./errors.js";
 import { chatRequest, isAuto, modelNotFound, readPolicy } from "./openai.js";
 import { AttemptError, callProvider, upstreamBody } from "./providers.js";
 import { receiptHeaders } from "./receipts.js";
 import { canCall, models, providers, router } from "./router.js";
-import { remember, warmTokens } from "./sessions.js";
+import { openSession } from "./sessions.js";
 import { StreamError, streamOf } from "./sse.js";
 
 /**
@@ -28,13 +29,15 @@ import { StreamError, streamOf } from "./sse.js";
  * @param {Record<string, any>} asked the body as the client wrote it
  * @param {Record<string, any>} env
  * @param {Api} api
+ * @param {{waitUntil: (work: Promise<unknown>) => void}} ctx
  */
-export async function complete(request, asked, env, api) {
+export async function complete(request, asked, env, api, ctx) {
   const body = api.toChat(asked);
-  const { knobs, session, dryRun } = readPolicy(body, request.headers);
+  const { knobs, session: name, dryRun } = readPolicy(body, request.headers);
   const routed = chatRequest(body);
   if (!isAuto(routed.model) && !models.has(/** @type {string} */ (routed.model))) throw modelNotFound(/** @type {string} */ (routed.model));
-  const decision = router.route({ ...routed, ...knobs, warm: warmTokens(session) });
+  const session = await openSession({ key: clientKey(request), body, name, models }, ctx);
+  const decision = router.route({ ...routed, ...knobs, warm: session.warm() });
   if (dryRun) return Response.json(decision, { headers: receiptHeaders(decision) });
   if (decision.model === null) throw noCandidate(decision, isAuto(routed.model) ? undefined : routed.model);
   if (!canCall) throw new HttpError(503, "no_provider", "No provider of the catalog is configured; see PROVIDERS in wrangler.jsonc.");
@@ -59,7 +62,7 @@ export async function complete(request, asked, env, api) {
     try {
       const answer = await callProvider(provider, upstreamBody(sent, model, provider), limits);
       const headers = receiptHeaders(decision, { model: model.id, failed });
-      const onUsage = (/** @type {any} */ usage) => remember(session, model.id, usage);
+      const onUsage = (/** @type {any} */ usage) => session.answered(model.id, usage);
       if ("reply" in answer) {
         onUsage(answer.reply.usage);
         return Response.json(api.reply({ ...answer.reply, model: model.id }, asked), { headers });

@@ -9,16 +9,17 @@
  * | `GET /healthz` | whether it stands, and on which artifacts |
  */
 
-import { addCors, checkClient, checkOrigin, list, preflight } from "./access.js";
+import { addCors, checkClient, checkOrigin, clientKey, list, preflight } from "./access.js";
 import { chat } from "./apis/chat.js";
 import { complete } from "./complete.js";
 import { errorResponse, HttpError, toHttpError } from "./errors.js";
 import { isAuto, modelEntry, modelList, modelNotFound, readBody, readPolicy } from "./openai.js";
 import { receiptHeaders } from "./receipts.js";
 import { isRoutable, models, providers, router } from "./router.js";
-import { warmTokens } from "./sessions.js";
+import { openSession } from "./sessions.js";
 
-/** @typedef {(request: Request, env: Record<string, any>) => Response | Promise<Response>} Handler */
+/** @typedef {{waitUntil: (work: Promise<unknown>) => void}} ExecutionContext */
+/** @typedef {(request: Request, env: Record<string, any>, ctx: ExecutionContext) => Response | Promise<Response>} Handler */
 
 const DEFAULT_BODY_BYTES = 10 * 1024 * 1024;
 
@@ -31,12 +32,12 @@ const ROUTES = {
 };
 
 export default {
-  /** @param {Request} request @param {Record<string, any>} env */
-  async fetch(request, env) {
+  /** @param {Request} request @param {Record<string, any>} env @param {ExecutionContext} ctx */
+  async fetch(request, env, ctx) {
     const origins = list(env.CORS_ORIGINS);
     let response;
     try {
-      response = await answer(request, env, origins);
+      response = await answer(request, env, ctx, origins);
     } catch (error) {
       response = errorResponse(toHttpError(error));
     }
@@ -48,9 +49,10 @@ export default {
 /**
  * @param {Request} request
  * @param {Record<string, any>} env
+ * @param {ExecutionContext} ctx
  * @param {string[]} origins
  */
-async function answer(request, env, origins) {
+async function answer(request, env, ctx, origins) {
   const { pathname } = new URL(request.url);
   const methods = ROUTES[pathname] ?? (pathname.startsWith("/v1/models/") ? { GET: model } : undefined);
   if (!methods) throw new HttpError(404, "not_found", `There is no ${pathname} here.`);
@@ -62,7 +64,7 @@ async function answer(request, env, origins) {
     throw new HttpError(405, "method_not_allowed", `${pathname} answers ${allow}.`, { headers: { allow } });
   }
   if (pathname !== "/healthz") await checkClient(request, list(env.CLIENT_KEYS));
-  return handler(request, env);
+  return handler(request, env, ctx);
 }
 
 /** `open` warns an owner who forgot CLIENT_KEYS. @type {Handler} */
@@ -89,16 +91,17 @@ function model(request) {
 /** `POST /v1/route`: the whole receipt, also when no model is left. @type {Handler} */
 async function route(request, env) {
   const { pennyroute, ...body } = await readBody(request, Number(env.MAX_BODY_BYTES ?? DEFAULT_BODY_BYTES));
-  const { knobs, session } = readPolicy({ pennyroute }, request.headers);
+  const { knobs, session: name } = readPolicy({ pennyroute }, request.headers);
   if (typeof body.model === "string" && !isAuto(body.model) && !models.has(body.model)) throw modelNotFound(body.model);
-  const decision = router.route({ warm: warmTokens(session), ...body, ...knobs });
+  const session = await openSession({ key: clientKey(request), body, name, models });
+  const decision = router.route({ warm: session.warm(), ...body, ...knobs });
   return Response.json(decision, { headers: receiptHeaders(decision) });
 }
 
 /** A route that answers in one of the APIs that clients speak. @param {import("./complete.js").Api} api @returns {Handler} */
 function completion(api) {
-  return async (request, env) => {
+  return async (request, env, ctx) => {
     const body = await readBody(request, Number(env.MAX_BODY_BYTES ?? DEFAULT_BODY_BYTES));
-    return complete(request, body, env, api);
+    return complete(request, body, env, api, ctx);
   };
 }
