@@ -1,4 +1,5 @@
-//! What a stateful host may turn: the price of quality (`steer`) and the price of a slot (`surcharges`).
+//! What a stateful host may turn: the price of quality (`steer`), the price of a slot (`surcharges`), and
+//! what a call is worth to the next one (`reuse`).
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -83,7 +84,8 @@ fn a_surcharge_moves_the_choice_and_no_figure() {
         // Neither are cap and budget.
         let surcharges = BTreeMap::from([(taken.clone(), 1.0)]);
         let cap = Some(chosen(&first).1 * 1.5);
-        let capped = decide(&router, &RouteRequest { surcharges, cap_usd: cap, budget_usd: cap, ..plain.clone() });
+        let capped =
+            decide(&router, &RouteRequest { surcharges, cap_usd: cap, budget_usd: cap, ..plain.clone() });
         assert!(capped.excluded.iter().all(|e| e.model != taken), "{text}");
     }
 }
@@ -100,6 +102,47 @@ fn the_same_surcharge_on_every_model_changes_nothing() {
 }
 
 #[test]
+fn what_the_next_call_will_save_counts_for_a_model() {
+    let router = router();
+    // A long question, where input is most of the price.
+    let plain = RouteRequest::prompt(format!("{}\n{}", "The ledger says so. ".repeat(2000), TEXTS[4]));
+    let all = |share: f64| -> BTreeMap<String, f64> {
+        router.catalog().models.iter().map(|m| (m.id.clone(), share)).collect()
+    };
+    let first = decide(&router, &plain);
+    assert_eq!(decide(&router, &RouteRequest { reuse: all(0.0), ..plain.clone() }), first);
+
+    let (mut taken, mut before) = (Vec::new(), f64::INFINITY);
+    for share in [0.25, 0.5, 0.75, 1.0] {
+        let decision = decide(&router, &RouteRequest { reuse: all(share), ..plain.clone() });
+        let model = decision.model.clone().unwrap();
+        let rates =
+            &router.catalog().models.iter().find(|m| m.id == model).unwrap().cost.as_ref().unwrap().base;
+        // The more comes again, the less a cached token may cost relative to where it started.
+        let again = rates.cache_read.unwrap_or(rates.input);
+        assert!(again <= before, "{model} at {share}");
+        before = again;
+        taken.push(model);
+    }
+    assert_ne!(taken.last(), first.model.as_ref());
+
+    // Reported costs are this call's own; what is warm already saves nothing more.
+    let id = first.model.clone().unwrap();
+    let only = |reuse: f64, warm: f64| RouteRequest {
+        model: Some(id.clone()),
+        reuse: BTreeMap::from([(id.clone(), reuse)]),
+        warm: BTreeMap::from([(id.clone(), warm)]),
+        ..plain.clone()
+    };
+    assert_eq!(chosen(&decide(&router, &only(1.0, 0.0))), chosen(&first));
+    let warm = RouteRequest { reuse: all(1.0), warm: all(1e9), ..plain.clone() };
+    assert_eq!(
+        decide(&router, &warm),
+        decide(&router, &RouteRequest { reuse: BTreeMap::new(), ..warm.clone() })
+    );
+}
+
+#[test]
 fn bad_values_are_named() {
     let router = router();
     for (field, json) in [
@@ -108,6 +151,7 @@ fn bad_values_are_named() {
         ("steer", r#"{"prompt": "x", "steer": "much"}"#),
         ("surcharges.a/b", r#"{"prompt": "x", "surcharges": {"c/d": 1, "a/b": -0.1}}"#),
         ("surcharges.a/b", r#"{"prompt": "x", "surcharges": {"a/b": null}}"#),
+        ("reuse.a/b", r#"{"prompt": "x", "reuse": {"a/b": 1.01}}"#),
     ] {
         let asked = RouteRequest::from_json(json);
         let now = Moment::parse("2026-11-20T12:00:00Z").unwrap();

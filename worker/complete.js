@@ -37,7 +37,7 @@ export async function complete(request, asked, env, api, ctx) {
   const routed = chatRequest(body);
   if (!isAuto(routed.model) && !models.has(/** @type {string} */ (routed.model))) throw modelNotFound(/** @type {string} */ (routed.model));
   const session = await openSession({ key: clientKey(request), body, name, models }, ctx);
-  const decision = router.route({ ...routed, ...knobs, warm: session.warm() });
+  const decision = router.route({ ...routed, ...knobs, warm: session.warm(), reuse: session.reuse() });
   if (dryRun) return Response.json(decision, { headers: receiptHeaders(decision) });
   if (decision.model === null) throw noCandidate(decision, isAuto(routed.model) ? undefined : routed.model);
   if (!canCall) throw new HttpError(503, "no_provider", "No provider of the catalog is configured; see PROVIDERS in wrangler.jsonc.");

@@ -94,7 +94,7 @@ async function route(request, env) {
   const { knobs, session: name } = readPolicy({ pennyroute }, request.headers);
   if (typeof body.model === "string" && !isAuto(body.model) && !models.has(body.model)) throw modelNotFound(body.model);
   const session = await openSession({ key: clientKey(request), body, name, models });
-  const decision = router.route({ warm: session.warm(), ...body, ...knobs });
+  const decision = router.route({ warm: session.warm(), reuse: session.reuse(), ...body, ...knobs });
   return Response.json(decision, { headers: receiptHeaders(decision) });
 }
 

@@ -8,6 +8,9 @@
  * how many tokens it was there. An edited conversation is thereby as warm as what it has in common
  * with the old one, and a new one as warm as the system prompt that it shares.
  *
+ * A call is also worth something to the next one, which finds warm what this one has read. How often
+ * there is a next one in time is counted, by client, so that single calls pay for no conversation.
+ *
  * Fingerprints are chained SHA-256, salted with tenant and key, so that no client learns what another
  * one asked. No text is kept. The isolate's memory comes first; isolates of one data center share
  * conversations through the Cache API. What is lost or late is taken for cold: that costs money, but
@@ -15,8 +18,7 @@
  */
 
 /** @typedef {{provider: string, base: string}} Cached a model of the catalog; its efforts share a cache */
-/** @typedef {{tokens: number, at: number}} Warmth */
-/** @typedef {[fingerprint: string, warm: Record<string, Warmth>]} Mark by the name of the cache */
+/** @typedef {{at: number, warm: Record<string, {tokens: number, at: number}>}} Mark when it was last sent; by name of the cache */
 
 const MINUTE = 60_000;
 
@@ -53,8 +55,17 @@ const MOST_MARKS = 20_000;
 const MOST_PER_REQUEST = 64;
 const MOST_SHARED = 8;
 
-/** @type {Map<string, Record<string, Warmth>>} longest unused first */
+/** A provider may have many machines, and the next turn may want another model. */
+const FOUND_AGAIN = 0.8;
+/** Requests without a next one that a new client is taken to have sent; how many are remembered. */
+const DOUBTS = 5;
+const MOST_COUNTED = 500;
+const MOST_CLIENTS = 1000;
+
+/** By fingerprint, longest unused first. @type {Map<string, Mark>} */
 const marks = new Map();
+/** Requests, and those that had a next one in time: first turns, and later ones. @type {Map<string, {sent: number, followed: number}[]>} */
+const clients = new Map();
 
 /**
  * The conversation of a request.
@@ -64,9 +75,9 @@ const marks = new Map();
  * @param {{waitUntil: (work: Promise<unknown>) => void}} [ctx] keeps the isolate until all is shared
  */
 export async function openSession({ tenant = "", key = "", body, name, models }, ctx) {
-  const salt = JSON.stringify([tenant, key]);
+  const salt = await fingerprint("", JSON.stringify([tenant, key]));
   const messages = Array.isArray(body.messages) ? body.messages : [];
-  const prefixes = await fingerprints(salt, body, messages);
+  const { prefixes, marked } = await fingerprints(salt, body, messages);
   const { size } = prefixes[prefixes.length - 1];
   const kept = prefixes.filter((prefix) => prefix.size >= LEAST_CHARS).slice(-MOST_PER_REQUEST);
   const firstUser = messages.findIndex((message) => message?.role === "user");
@@ -75,10 +86,9 @@ export async function openSession({ tenant = "", key = "", body, name, models },
   // What the last answer of this conversation was given to. If memory does not know it, another
   // isolate may have given it.
   const before = messages.findLastIndex((message) => message?.role === "assistant");
-  if (before >= 0 && kept.length > 0 && !marks.has(prefixes[before].fingerprint)) {
-    await readShared(id);
-  }
+  if (before >= 0 && kept.length > 0 && !marks.has(prefixes[before].fingerprint)) await readShared(id);
 
+  const turn = messages.filter((message) => message?.role === "assistant").length;
   let answered = false;
   return {
     /** Names the conversation, and tells nothing of it. */
@@ -93,7 +103,7 @@ export async function openSession({ tenant = "", key = "", body, name, models },
       /** @type {Map<string, number>} */
       const found = new Map();
       for (const prefix of kept.toReversed()) {
-        for (const [cache, { tokens, at }] of Object.entries(marks.get(prefix.fingerprint) ?? {})) {
+        for (const [cache, { tokens, at }] of Object.entries(marks.get(prefix.fingerprint)?.warm ?? {})) {
           const { keptMs, least } = cacheOf(cache);
           if (now - at < keptMs && tokens >= least && !found.has(cache)) found.set(cache, tokens);
         }
@@ -109,6 +119,24 @@ export async function openSession({ tenant = "", key = "", body, name, models },
     },
 
     /**
+     * Share of this request that the next one is expected to find warm, by model id, for `route`.
+     * @returns {Record<string, number>}
+     */
+    reuse() {
+      const counted = clients.get(salt)?.[Math.min(turn, 1)];
+      /** @type {Record<string, number>} */
+      const reuse = {};
+      if (!counted || counted.followed === 0) return reuse;
+      const share = FOUND_AGAIN * Math.min(1, counted.followed / (counted.sent + DOUBTS));
+      for (const [modelId, model] of models) {
+        const cache = cacheOf(nameOf(model));
+        // About four characters make a token.
+        if ((marked || !cache.marked) && size / 4 >= cache.least) reuse[modelId] = share;
+      }
+      return reuse;
+    },
+
+    /**
      * Notes who answered; once, since some streams repeat their usage in every chunk.
      * @param {string} modelId
      * @param {any} usage as the provider counted it
@@ -119,16 +147,17 @@ export async function openSession({ tenant = "", key = "", body, name, models },
       const model = models.get(modelId);
       if (answered || !model || !Number.isSafeInteger(input) || input <= 0) return;
       answered = true;
+      if (kept.length === 0) return;
+      count(salt, turn, turn > 0 && now - (marks.get(prefixes[before].fingerprint)?.at ?? 0) < OTHERS.keptMs);
       const cache = nameOf(model);
       const { cached_tokens = 0, cache_creation_tokens = 0 } = usage.prompt_tokens_details ?? {};
       const most = cacheOf(cache).marked ? cached_tokens + cache_creation_tokens : input;
-      if (!(most > 0)) return;
       // The provider counts the whole request; a part of it is taken to be as dense as the whole.
       for (const prefix of kept) {
         const tokens = Math.min(most, Math.floor((input * prefix.size) / size));
-        merge([prefix.fingerprint, { [cache]: { tokens, at: now } }]);
+        merge(prefix.fingerprint, { at: now, warm: tokens > 0 ? { [cache]: { tokens, at: now } } : {} });
       }
-      if (kept.length > 0) ctx?.waitUntil(writeShared(id, kept.slice(-MOST_SHARED)));
+      ctx?.waitUntil(writeShared(id, kept.slice(-MOST_SHARED)));
     },
   };
 }
@@ -152,23 +181,24 @@ function cacheOf(cache) {
  * @param {Record<string, any>} body
  * @param {any[]} messages
  */
-async function fingerprints(salt, { tools, response_format }, messages) {
+async function fingerprints(salt, body, messages) {
   const prefixes = [];
   let last = salt;
   let size = 0;
-  for (const part of [[tools, response_format], ...messages]) {
-    const text = textOf(part);
+  let marked = body.cache_control !== undefined;
+  for (const part of [[body.tools, body.response_format], ...messages]) {
+    const text = textOf(part, () => void (marked = true));
     size += text.length;
     last = await fingerprint(last, text);
     prefixes.push({ fingerprint: last, size });
   }
-  return prefixes;
+  return { prefixes, marked };
 }
 
-/** @param {any} part */
-function textOf(part) {
+/** @param {any} part @param {() => void} onMarker */
+function textOf(part, onMarker) {
   try {
-    return JSON.stringify(part, (name, value) => (name === "cache_control" ? undefined : value)) ?? "";
+    return JSON.stringify(part, (name, value) => (name === "cache_control" ? onMarker() : value)) ?? "";
   } catch {
     // Nested too deep for any message; the router says so.
     return "";
@@ -181,15 +211,39 @@ async function fingerprint(before, text) {
   return Array.from(new Uint8Array(digest, 0, 16), (byte) => byte.toString(16).padStart(2, "0")).join("");
 }
 
-/** Takes what is newer into memory, and lets go of what was not used for longest. @param {Mark} mark */
-function merge([fingerprint, warm]) {
-  const known = marks.get(fingerprint) ?? {};
-  for (const [cache, warmth] of Object.entries(warm)) {
-    if (!Object.hasOwn(known, cache) || known[cache].at <= warmth.at) known[cache] = warmth;
+/** Takes what is newer into memory, and lets go of what was not used for longest. @param {string} fingerprint @param {Mark} mark */
+function merge(fingerprint, { at, warm }) {
+  const known = marks.get(fingerprint) ?? { at, warm: {} };
+  known.at = Math.max(known.at, at);
+  for (const [cache, found] of Object.entries(warm)) {
+    if (!Object.hasOwn(known.warm, cache) || known.warm[cache].at <= found.at) known.warm[cache] = found;
   }
-  marks.delete(fingerprint);
-  marks.set(fingerprint, known);
-  if (marks.size > MOST_MARKS) marks.delete(/** @type {string} */ (marks.keys().next().value));
+  renew(marks, fingerprint, known, MOST_MARKS);
+}
+
+/**
+ * Counts a request, and the one before it as followed where this one came in time.
+ * @param {string} salt
+ * @param {number} turn
+ * @param {boolean} inTime
+ */
+function count(salt, turn, inTime) {
+  const counts = clients.get(salt) ?? [0, 1].map(() => ({ sent: 0, followed: 0 }));
+  counts[Math.min(turn, 1)].sent++;
+  if (inTime) counts[Math.min(turn - 1, 1)].followed++;
+  for (const counted of counts) {
+    if (counted.sent <= MOST_COUNTED) continue;
+    counted.sent /= 2;
+    counted.followed /= 2;
+  }
+  renew(clients, salt, counts, MOST_CLIENTS);
+}
+
+/** @template T @param {Map<string, T>} map @param {string} key @param {T} value @param {number} most */
+function renew(map, key, value, most) {
+  map.delete(key);
+  map.set(key, value);
+  if (map.size > most) map.delete(/** @type {string} */ (map.keys().next().value));
 }
 
 /** An address that nobody serves: only a key of the data center's cache. @param {string} id */
@@ -201,7 +255,7 @@ function sharedUrl(id) {
 async function readShared(id) {
   try {
     const found = await globalThis.caches?.default.match(sharedUrl(id));
-    for (const mark of (await found?.json()) ?? []) merge(mark);
+    for (const [fingerprint, mark] of (await found?.json()) ?? []) merge(fingerprint, mark);
   } catch {
     // Then the conversation is cold.
   }
@@ -210,7 +264,7 @@ async function readShared(id) {
 /** @param {string} id @param {{fingerprint: string}[]} prefixes */
 async function writeShared(id, prefixes) {
   try {
-    const shared = prefixes.map(({ fingerprint }) => [fingerprint, marks.get(fingerprint) ?? {}]);
+    const shared = prefixes.flatMap(({ fingerprint }) => (marks.has(fingerprint) ? [[fingerprint, marks.get(fingerprint)]] : []));
     const headers = { "cache-control": `max-age=${LONGEST_MS / 1000}` };
     await globalThis.caches?.default.put(sharedUrl(id), Response.json(shared, { headers }));
   } catch {

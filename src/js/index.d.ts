@@ -43,6 +43,11 @@ export interface RouteRequest {
   private?: boolean;
   /** Input tokens already in a model's prompt cache, by model id. */
   warm?: Record<string, number>;
+  /**
+   * Share of this call's input, 0 to 1, that is expected to be read from a model's prompt cache by the next call, by
+   * model id: what that will save counts for the model where costs are compared, not in the cost that is reported.
+   */
+  reuse?: Record<string, number>;
   /** Models whose provider is down, by id. */
   unhealthy?: string[];
   /** Calls left per model, by id; a model that is absent is unlimited. */

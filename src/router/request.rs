@@ -43,6 +43,9 @@ pub struct RouteRequest {
     pub private: bool,
     /// Input tokens already in a model's prompt cache, by model id.
     pub warm: BTreeMap<String, f64>,
+    /// Share of this call's input, 0 to 1, that is expected to be read from a model's prompt cache by the
+    /// next call, by model id: what that will save counts for the model where costs are compared.
+    pub reuse: BTreeMap<String, f64>,
     /// Models whose provider is down.
     pub unhealthy: BTreeSet<String>,
     /// Calls left, by model id; absent: unlimited.
@@ -163,6 +166,9 @@ impl RouteRequest {
                 finite_non_negative(format!("{name}.{id}"), value)?;
             }
         }
+        for (id, &share) in &self.reuse {
+            unit_interval(format!("reuse.{id}").as_str(), share)?;
+        }
         for (id, &left) in &self.workloads {
             // Infinity is JavaScript's natural way to say unlimited.
             finite_non_negative(format!("workloads.{id}"), if left == f64::INFINITY { 0.0 } else { left })?;
@@ -177,6 +183,7 @@ impl RouteRequest {
             deny: self.deny.as_deref().map_or_else(Vec::new, globs),
             private: self.private,
             warm: self.warm.clone(),
+            reuse: self.reuse.clone(),
             unhealthy: self.unhealthy.clone(),
             workloads: self.workloads.clone(),
             steer,
@@ -198,6 +205,7 @@ pub(super) struct Policy {
     pub deny: Vec<WildMatch>,
     pub private: bool,
     pub warm: BTreeMap<String, f64>,
+    pub reuse: BTreeMap<String, f64>,
     pub unhealthy: BTreeSet<String>,
     pub workloads: BTreeMap<String, f64>,
     pub steer: f64,

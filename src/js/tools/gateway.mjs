@@ -49,10 +49,11 @@ export async function bundleWorker(replaced = {}) {
 /**
  * Starts the worker; `close` stops it. What workerd prints goes to `onOutput`, and into the error if
  * it does not start.
- * @param {{port?: number, vars?: Record<string, unknown>, assets?: string, modules?: Awaited<ReturnType<typeof bundleWorker>>, onOutput?: (text: string) => void}} [options]
- *   `vars` beside those of wrangler.jsonc (secrets too), `assets` a folder to serve
+ * @param {{port?: number, vars?: Record<string, unknown>, assets?: string, cache?: string, modules?: Awaited<ReturnType<typeof bundleWorker>>, onOutput?: (text: string) => void}} [options]
+ *   `vars` beside those of wrangler.jsonc (secrets too), `assets` a folder to serve,
+ *   `cache` a folder in which the Cache API keeps what later starts find
  */
-export async function startGateway({ port = 0, vars = {}, assets, modules, onOutput = () => {} } = {}) {
+export async function startGateway({ port = 0, vars = {}, assets, cache, modules, onOutput = () => {} } = {}) {
   const config = readConfig();
   /** @type {string | undefined} */
   let printed = "";
@@ -65,6 +66,7 @@ export async function startGateway({ port = 0, vars = {}, assets, modules, onOut
     modules: modules ?? (await bundleWorker()),
     modulesRoot: "/",
     bindings: { ...config.vars, ...vars },
+    ...(cache && { cachePersist: cache }),
     ...(assets && { assets: { directory: assets, binding: config.assets.binding, routerConfig: { has_user_worker: true } } }),
     handleRuntimeStdio(stdout, stderr) {
       for (const stream of [stdout, stderr]) {
