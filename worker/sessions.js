@@ -24,8 +24,8 @@ const MINUTE = 60_000;
 
 /**
  * How long a provider keeps what is not used, the shortest prefix that it keeps, and whether it keeps
- * only what the request marks (its usage then tells how much). Where a provider states a range, the
- * worse end. As documented in November 2026:
+ * only what the request marks (its usage then tells how much it was). Where a provider states a range,
+ * the worse end, usage aside. As documented in November 2026:
  *
  * | provider | source |
  * |---|---|

@@ -452,13 +452,9 @@ fn reason(
         }
         _ => String::new(),
     };
-    let mut mean = format!("a mean quality of {:.1} %", 100.0 * target.quality);
-    if policy.steer != 1.0 {
-        mean.push_str(&format!(" times {:.3}", policy.steer));
-    }
-    if !policy.surcharges.is_empty() {
-        mean.push_str(", surcharges counted");
-    }
+    let steered = if policy.steer == 1.0 { String::new() } else { format!(" times {:.3}", policy.steer) };
+    let charged = if policy.surcharges.is_empty() { "" } else { ", surcharges counted" };
+    let mean = format!("a mean quality of {:.1} %{steered}{charged}", 100.0 * target.quality);
     match code {
         Code::BestValue => format!("{model} is {expected}: the best value at the price of {mean}{against}"),
         Code::WarmCache => format!(
