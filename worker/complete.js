@@ -10,7 +10,7 @@ import { chatRequest, isAuto, modelNotFound, readPolicy } from "./openai.js";
 import { resolve } from "./policy.js";
 import { callProvider, mostOutput, upstreamBody } from "./providers.js";
 import { estimateOf, receiptBody, receiptHeaders, spentHeader } from "./receipts.js";
-import { remember, warmTokens } from "./sessions.js";
+import { openSession } from "./sessions.js";
 import { StreamError, streamOf } from "./sse.js";
 
 /**
@@ -44,7 +44,7 @@ export async function complete(request, asked, env, api, { ctx, settings, caller
   const began = Date.now();
   const { models } = settings;
   const body = api.toChat(asked);
-  const { knobs, session, group, dryRun, receipt } = readPolicy(body, request.headers);
+  const { knobs, session: name, group, dryRun, receipt } = readPolicy(body, request.headers);
   const routed = chatRequest(body);
   const auto = isAuto(routed.model);
   Object.assign(summary, { asked: routed.model, stream: Boolean(body.stream) });
@@ -57,8 +57,9 @@ export async function complete(request, asked, env, api, { ctx, settings, caller
   const targeted = narrowed.quality !== undefined || (auto && routed.model !== "auto");
   // A model that was asked for by name is tried whatever its health.
   const unhealthy = auto ? health.unhealthy(models.values(), began) : [];
+  const session = await openSession({ tenant: caller.tenant, key: caller.key ?? "", body, name, models }, ctx);
   const routing = Date.now();
-  const decision = settings.route({ ...routed, ...narrowed, ...meter.conditions(targeted), unhealthy, warm: warmTokens(session) });
+  const decision = settings.route({ ...routed, ...narrowed, ...meter.conditions(targeted), unhealthy, warm: session.warm(), reuse: session.reuse() });
   Object.assign(summary, { id: decision.id, code: decision.code, chosen: decision.model, route_ms: Date.now() - routing });
   if (dryRun) return Response.json(decision, { headers: receiptHeaders(decision) });
   if (decision.model === null) throw noCandidate(decision, auto ? undefined : routed.model);
@@ -118,7 +119,7 @@ export async function complete(request, asked, env, api, { ctx, settings, caller
         const tokens = tokensOf(usage);
         summary.unsettled = tokens === null;
         if (tokens === null) return void reserved?.lose();
-        remember(session, model.id, usage);
+        session.answered(model.id, usage);
         const usd = settings.cost(model.id, tokens);
         Object.assign(summary, tokens, { cost_usd: usd });
         reserved?.settle(tokens, usd);

@@ -28,7 +28,7 @@ import { observe } from "./observe.js";
 import { chatRequest, isAuto, modelEntry, modelList, modelNotFound, readBody, readPolicy } from "./openai.js";
 import { keysOf, permitted, resolve } from "./policy.js";
 import { headerValue, receiptHeaders } from "./receipts.js";
-import { warmTokens } from "./sessions.js";
+import { openSession } from "./sessions.js";
 import { traceOf } from "./trace.js";
 
 export { Ledger } from "./ledger/object.js";
@@ -204,14 +204,15 @@ function oneModel(request, _env, { settings: now }) {
 /** `POST /v1/route`: the whole receipt, also when no model is left. @type {Handler} */
 async function route(request, env, { settings: now, caller, summary }) {
   const { pennyroute, ...body } = await readBody(request, Number(env.MAX_BODY_BYTES ?? DEFAULT_BODY_BYTES));
-  const { knobs, session, group } = readPolicy({ pennyroute }, request.headers);
+  const { knobs, session: name, group } = readPolicy({ pennyroute }, request.headers);
   const { model } = body;
   if (typeof model === "string" && !isAuto(model) && !now.models.has(model)) throw modelNotFound(model);
   // A request for a decision alone may have its policy beside its text.
   const { quality, floor, cap_usd, allow, deny, private: secret, ...rest } = body;
   const beside = Object.entries({ quality, floor, cap_usd, allow, deny, private: secret }).filter(([, value]) => value !== undefined && value !== null);
   const asked = { knobs: { ...Object.fromEntries(beside), ...knobs }, group, model };
-  const decision = now.route({ warm: warmTokens(session), ...rest, ...resolve(policyOf(now), caller, asked, now.models) });
+  const session = await openSession({ tenant: caller.tenant, key: caller.key ?? "", body, name, models: now.models });
+  const decision = now.route({ warm: session.warm(), reuse: session.reuse(), ...rest, ...resolve(policyOf(now), caller, asked, now.models) });
   Object.assign(summary, { id: decision.id, asked: typeof model === "string" ? model : undefined, group, code: decision.code, chosen: decision.model });
   return Response.json(decision, { headers: receiptHeaders(decision) });
 }

@@ -43,12 +43,27 @@ export interface RouteRequest {
   private?: boolean;
   /** Input tokens already in a model's prompt cache, by model id. */
   warm?: Record<string, number>;
+  /**
+   * Share of this call's input, 0 to 1, that is expected to be read from a model's prompt cache by the next call, by
+   * model id: what that will save counts for the model where costs are compared, not in the cost that is reported.
+   */
+  reuse?: Record<string, number>;
   /** Models whose provider is down, by id. */
   unhealthy?: string[];
   /** Calls left per model, by id; a model that is absent is unlimited. */
   workloads?: Record<string, number>;
   /** USD left to spend. */
   budget_usd?: number;
+  /**
+   * Multiplies the price of quality of this request: by it a host that sees the traffic corrects a drift of its
+   * mean quality or paces a budget. Above 0. Default: 1.
+   */
+  steer?: number;
+  /**
+   * USD per call added to a model's cost where costs are compared, by id: the shadow price of a scarce slot.
+   * Costs that are reported, capped or budgeted are without it.
+   */
+  surcharges?: Record<string, number>;
   /** The moment for dated prices, RFC 3339. Default: now. */
   at?: string;
   [key: string]: unknown;

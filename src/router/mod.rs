@@ -15,6 +15,8 @@ pub use fit::{Fitted, FittedModel, GradedAnswer};
 pub use reference::{Constant, DEFAULT_RELATIVE_QUALITY};
 pub use request::{ResponseFormat, RouteRequest, ToolDefinition};
 
+use std::collections::BTreeMap;
+
 use crate::artifact::{self, Artifacts, Reference};
 use crate::catalog::{Catalog, Length, Model, Source};
 use crate::error::{Error, Result, finite_non_negative};
@@ -314,8 +316,8 @@ impl Router {
         excluded: Vec<Excluded>,
         baseline: Option<Baseline>,
     ) -> Decision {
-        let lambda = market.map_or(0.0, |market| market.lambda);
-        rank(&mut candidates, lambda, policy.floor);
+        let lambda = market.map_or(0.0, |market| market.lambda * policy.steer);
+        self.rank(&mut candidates, lambda, query, view, policy);
         let id = |estimate: &Estimate| self.catalog.models[estimate.model].id.clone();
         let first = candidates.first().copied();
         let code = match first {
@@ -351,6 +353,7 @@ impl Router {
                 first.as_ref().map(id).as_deref(),
                 first.as_ref(),
                 &target,
+                policy,
                 &excluded,
                 baseline.as_ref(),
             ),
@@ -384,11 +387,43 @@ impl Router {
         candidates: &[Estimate],
         lambda: f64,
     ) -> usize {
-        let cold = Policy { warm: std::collections::BTreeMap::new(), ..policy.clone() };
+        let cold = Policy { warm: BTreeMap::new(), ..policy.clone() };
         let mut estimates: Vec<Estimate> =
             candidates.iter().map(|e| self.estimate_model(e.model, query, view, &cold)).collect();
-        rank(&mut estimates, lambda, policy.floor);
+        self.rank(&mut estimates, lambda, query, view, policy);
         estimates[0].model
+    }
+
+    /// Sorts candidates best first: those that reach the floor before those that do not; among the
+    /// former the least `cost − λ·quality`, among the latter the highest quality. Ties go to the
+    /// cheaper, then to the earlier in the catalog.
+    fn rank(&self, candidates: &mut [Estimate], lambda: f64, query: &Query, view: &View, policy: &Policy) {
+        let key = |e: &Estimate| {
+            let (quality, cost) = (e.quality.estimate, self.compared_cost(e, query, view, policy));
+            let below = policy.floor.is_some_and(|floor| quality < floor);
+            let value = if below || lambda.is_infinite() { -quality } else { cost - lambda * quality };
+            (below, value, cost)
+        };
+        let mut keyed: Vec<_> = candidates.iter().map(|e| (key(e), *e)).collect();
+        keyed.sort_by(|(a, x), (b, y)| {
+            a.0.cmp(&b.0).then(a.1.total_cmp(&b.1)).then(a.2.total_cmp(&b.2)).then(x.model.cmp(&y.model))
+        });
+        for (place, (_, estimate)) in candidates.iter_mut().zip(keyed) {
+            *place = estimate;
+        }
+    }
+
+    /// The cost that is compared: with the surcharge, and without what the next call is expected to
+    /// save because this one has warmed the prompt cache.
+    fn compared_cost(&self, e: &Estimate, query: &Query, view: &View, policy: &Policy) -> f64 {
+        let model = &self.catalog.models[e.model];
+        let given = |values: &BTreeMap<String, f64>| values.get(&model.id).copied().unwrap_or(0.0);
+        let warmed = model.cost.as_ref().map_or(0.0, |list| {
+            let input = self.input_tokens(e.model, query, view);
+            let rates = list.rates(policy.at, input as u64);
+            rates.cost(input, given(&policy.warm), 0.0) - rates.cost(input, input, 0.0)
+        });
+        e.cost_usd.estimate + given(&policy.surcharges) - given(&policy.reuse) * warmed
     }
 }
 
@@ -407,27 +442,12 @@ impl View {
     }
 }
 
-/// Sorts candidates best first: those that reach the floor before those that do not; among the
-/// former the least `cost − λ·quality`, among the latter the highest quality. Ties go to the
-/// cheaper, then to the earlier in the catalog.
-fn rank(candidates: &mut [Estimate], lambda: f64, floor: Option<f64>) {
-    let key = |e: &Estimate| {
-        let (quality, cost) = (e.quality.estimate, e.cost_usd.estimate);
-        let below = floor.is_some_and(|floor| quality < floor);
-        let value = if below || lambda.is_infinite() { -quality } else { cost - lambda * quality };
-        (below, value, cost, e.model)
-    };
-    candidates.sort_by(|a, b| {
-        let (a, b) = (key(a), key(b));
-        a.0.cmp(&b.0).then(a.1.total_cmp(&b.1)).then(a.2.total_cmp(&b.2)).then(a.3.cmp(&b.3))
-    });
-}
-
 fn reason(
     code: Code,
     model: Option<&str>,
     estimate: Option<&Estimate>,
     target: &Target,
+    policy: &Policy,
     excluded: &[Excluded],
     baseline: Option<&Baseline>,
 ) -> String {
@@ -445,7 +465,9 @@ fn reason(
         }
         _ => String::new(),
     };
-    let mean = format!("a mean quality of {:.1} %", 100.0 * target.quality);
+    let steered = if policy.steer == 1.0 { String::new() } else { format!(" times {:.3}", policy.steer) };
+    let charged = if policy.surcharges.is_empty() { "" } else { ", surcharges counted" };
+    let mean = format!("a mean quality of {:.1} %{steered}{charged}", 100.0 * target.quality);
     match code {
         Code::BestValue => format!("{model} is {expected}: the best value at the price of {mean}{against}"),
         Code::WarmCache => format!(

@@ -43,12 +43,21 @@ pub struct RouteRequest {
     pub private: bool,
     /// Input tokens already in a model's prompt cache, by model id.
     pub warm: BTreeMap<String, f64>,
+    /// Share of this call's input, 0 to 1, that is expected to be read from a model's prompt cache by the
+    /// next call, by model id: what that will save counts for the model where costs are compared.
+    pub reuse: BTreeMap<String, f64>,
     /// Models whose provider is down.
     pub unhealthy: BTreeSet<String>,
     /// Calls left, by model id; absent: unlimited.
     pub workloads: BTreeMap<String, f64>,
     /// USD left to spend.
     pub budget_usd: Option<f64>,
+    /// Multiplies the price of quality of this request, by which a host that sees the traffic corrects
+    /// a drift of its mean quality or paces a budget; above 0, default 1.
+    pub steer: Option<f64>,
+    /// USD per call added to a model's cost where costs are compared, by model id: the shadow price of a
+    /// scarce slot. Costs that are reported, capped or budgeted are without it.
+    pub surcharges: BTreeMap<String, f64>,
     /// Input tokens as counted by the caller, taken as they are for every model.
     pub input_tokens: Option<u64>,
     /// The moment of the call, RFC 3339; absent: the host's now.
@@ -147,8 +156,18 @@ impl RouteRequest {
         for (name, value) in [("cap_usd", self.cap_usd), ("budget_usd", self.budget_usd)] {
             value.map_or(Ok(()), |v| finite_non_negative(name, v))?;
         }
-        for (id, &tokens) in &self.warm {
-            finite_non_negative(format!("warm.{id}"), tokens)?;
+        let steer = self.steer.unwrap_or(1.0);
+        if !(steer.is_finite() && steer > 0.0) {
+            let expected = "a finite number > 0";
+            return Err(Error::Number { place: "steer".into(), value: steer.to_string(), expected });
+        }
+        for (name, values) in [("warm", &self.warm), ("surcharges", &self.surcharges)] {
+            for (id, &value) in values {
+                finite_non_negative(format!("{name}.{id}"), value)?;
+            }
+        }
+        for (id, &share) in &self.reuse {
+            unit_interval(format!("reuse.{id}").as_str(), share)?;
         }
         for (id, &left) in &self.workloads {
             // Infinity is JavaScript's natural way to say unlimited.
@@ -164,8 +183,11 @@ impl RouteRequest {
             deny: self.deny.as_deref().map_or_else(Vec::new, globs),
             private: self.private,
             warm: self.warm.clone(),
+            reuse: self.reuse.clone(),
             unhealthy: self.unhealthy.clone(),
             workloads: self.workloads.clone(),
+            steer,
+            surcharges: self.surcharges.clone(),
             at: self.at.as_deref().map_or(Ok(now), Moment::parse)?,
         })
     }
@@ -183,8 +205,11 @@ pub(super) struct Policy {
     pub deny: Vec<WildMatch>,
     pub private: bool,
     pub warm: BTreeMap<String, f64>,
+    pub reuse: BTreeMap<String, f64>,
     pub unhealthy: BTreeSet<String>,
     pub workloads: BTreeMap<String, f64>,
+    pub steer: f64,
+    pub surcharges: BTreeMap<String, f64>,
     pub at: Moment,
 }
 

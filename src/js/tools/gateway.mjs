@@ -50,12 +50,13 @@ export async function bundleWorker(replaced = {}) {
 /**
  * Starts the worker; `close` stops it. What workerd prints goes to `onOutput`, and into the error if
  * it does not start.
- * @param {{port?: number, vars?: Record<string, unknown>, kv?: Record<string, Record<string, string>>, assets?: string, modules?: Awaited<ReturnType<typeof bundleWorker>>, onOutput?: (text: string) => void, options?: object}} [options]
+ * @param {{port?: number, vars?: Record<string, unknown>, kv?: Record<string, Record<string, string>>, assets?: string, cache?: string, modules?: Awaited<ReturnType<typeof bundleWorker>>, onOutput?: (text: string) => void, options?: object}} [options]
  *   `vars` beside those of wrangler.jsonc (secrets too), `kv` namespaces by binding with what they hold,
- *   `assets` a folder to serve, `options` of Miniflare
+ *   `assets` a folder to serve, `cache` one in which the Cache API keeps what later starts find,
+ *   `options` of Miniflare
  * @returns {Promise<{url: string, kv: (binding: string) => Promise<any>, close: () => Promise<void>}>} `kv` opens a namespace
  */
-export async function startGateway({ port = 0, vars = {}, kv = {}, assets, modules, onOutput = () => {}, options = {} } = {}) {
+export async function startGateway({ port = 0, vars = {}, kv = {}, assets, cache, modules, onOutput = () => {}, options = {} } = {}) {
   const config = readConfig();
   /** @type {string | undefined} */
   let printed = "";
@@ -70,6 +71,7 @@ export async function startGateway({ port = 0, vars = {}, kv = {}, assets, modul
     bindings: { ...config.vars, ...vars },
     kvNamespaces: Object.keys(kv),
     durableObjects: Object.fromEntries(config.durable_objects.bindings.map(({ name, class_name }) => [name, { className: class_name, useSQLite: true }])),
+    ...(cache && { cachePersist: cache }),
     ...(assets && { assets: { directory: assets, binding: config.assets.binding, routerConfig: { has_user_worker: true } } }),
     handleRuntimeStdio(stdout, stderr) {
       for (const stream of [stdout, stderr]) {
