@@ -49,10 +49,10 @@ export async function bundleWorker(replaced = {}) {
 /**
  * Starts the worker; `close` stops it. What workerd prints goes to `onOutput`, and into the error if
  * it does not start.
- * @param {{port?: number, vars?: Record<string, unknown>, assets?: string, modules?: Awaited<ReturnType<typeof bundleWorker>>, onOutput?: (text: string) => void}} [options]
- *   `vars` beside those of wrangler.jsonc (secrets too), `assets` a folder to serve
+ * @param {{port?: number, vars?: Record<string, unknown>, assets?: string, modules?: Awaited<ReturnType<typeof bundleWorker>>, onOutput?: (text: string) => void, options?: object}} [options]
+ *   `vars` beside those of wrangler.jsonc (secrets too), `assets` a folder to serve, `options` of Miniflare
  */
-export async function startGateway({ port = 0, vars = {}, assets, modules, onOutput = () => {} } = {}) {
+export async function startGateway({ port = 0, vars = {}, assets, modules, onOutput = () => {}, options = {} } = {}) {
   const config = readConfig();
   /** @type {string | undefined} */
   let printed = "";
@@ -74,6 +74,7 @@ export async function startGateway({ port = 0, vars = {}, assets, modules, onOut
         });
       }
     },
+    ...options,
   });
   try {
     const url = (await miniflare.ready).origin;
