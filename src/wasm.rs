@@ -194,6 +194,19 @@ impl JsRouter {
         write_json(&self.router.borrow().ability_from_scores(&scores)?)
     }
 
+    /// What a call cost.
+    pub fn cost(
+        &self,
+        model: &str,
+        input: f64,
+        cached: f64,
+        output: f64,
+        at: JsValue,
+        now_ms: f64,
+    ) -> Result<f64> {
+        self.router.borrow().cost(model, input, cached, output, moment(at, now_ms)?)
+    }
+
     /// A copy of the catalog in use.
     pub fn catalog(&self) -> Result<JsValue> {
         write_json(self.router.borrow().catalog())

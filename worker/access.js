@@ -1,6 +1,7 @@
 /** Who may call: origins of web pages (CORS) and the keys of clients. Closed unless configured. */
 
 import { HttpError } from "./errors.js";
+import { keysOf } from "./policy.js";
 import { RECEIPT_HEADERS } from "./receipts.js";
 
 /**
@@ -64,25 +65,59 @@ export function preflight(request, methods) {
 }
 
 /**
- * Refuses a request without one of the client keys; with no key configured, the gateway is open.
+ * Who calls. Keys stand in the policy as SHA-256 hashes, so that it can be read without harm; where it
+ * holds none, the gateway is open and everyone is the tenant `default`.
  * @param {Request} request
- * @param {string[]} keys
+ * @param {import("./policy.js").Policy} policy
+ * @returns {Promise<import("./policy.js").Caller>}
  */
-export async function checkClient(request, keys) {
-  if (keys.length === 0) return;
-  const given = /^Bearer\s+(\S+)\s*$/i.exec(request.headers.get("authorization") ?? "")?.[1] ?? "";
-  const digest = await sha256(given);
-  let known = false;
+export async function identify(request, policy) {
+  const keys = keysOf(policy);
+  if (keys.length === 0) return { tenant: "default", key: null };
+  const digest = await sha256(bearer(request) ?? request.headers.get("x-api-key")?.trim() ?? "");
+  let caller;
   // Digests have one length, and every key is compared: the time says nothing about the keys.
-  for (const key of keys) known = crypto.subtle.timingSafeEqual(await sha256(key), digest) || known;
-  if (!known) {
-    throw new HttpError(401, "invalid_api_key", "A client key of this gateway is needed: Authorization: Bearer KEY.", {
-      headers: { "www-authenticate": "Bearer" },
-    });
+  for (const { tenant, name, key } of keys) {
+    if (crypto.subtle.timingSafeEqual(bytes(key.sha256), digest)) caller = { tenant, key: name };
   }
+  if (caller) return caller;
+  throw new HttpError(401, "invalid_api_key", "A client key of this gateway is needed: Authorization: Bearer KEY, or x-api-key: KEY.", {
+    headers: { "www-authenticate": "Bearer" },
+  });
+}
+
+/**
+ * Guards a route of the owner's: with none of its secrets set, it does not exist.
+ * @param {Request} request
+ * @param {unknown[]} secrets any of which opens it
+ */
+export async function checkOwner(request, secrets) {
+  const set = secrets.filter((secret) => typeof secret === "string" && secret !== "");
+  if (set.length === 0) throw notFound(new URL(request.url).pathname);
+  const digest = await sha256(bearer(request) ?? "");
+  let known = false;
+  for (const secret of set) known = crypto.subtle.timingSafeEqual(await sha256(String(secret)), digest) || known;
+  if (!known) {
+    throw new HttpError(401, "invalid_admin_key", "The owner's key is needed: Authorization: Bearer KEY.", { headers: { "www-authenticate": "Bearer" } });
+  }
+}
+
+/** @param {string} pathname */
+export function notFound(pathname) {
+  return new HttpError(404, "not_found", `There is no ${pathname} here.`);
+}
+
+/** @param {Request} request */
+function bearer(request) {
+  return /^Bearer\s+(\S+)\s*$/i.exec(request.headers.get("authorization") ?? "")?.[1];
 }
 
 /** @param {string} text */
 function sha256(text) {
   return crypto.subtle.digest("SHA-256", new TextEncoder().encode(text));
+}
+
+/** @param {string} hex */
+function bytes(hex) {
+  return Uint8Array.from({ length: hex.length / 2 }, (_, i) => parseInt(hex.slice(2 * i, 2 * i + 2), 16));
 }

@@ -1,10 +1,11 @@
 /** One completion, whichever API it came through: decide, call, and fall back while nothing was sent to the client. */
 
+import { policyOf } from "./config.js";
 import { HttpError } from "./errors.js";
 import { chatRequest, isAuto, modelNotFound, readPolicy } from "./openai.js";
+import { resolve } from "./policy.js";
 import { AttemptError, callProvider, upstreamBody } from "./providers.js";
-import { receiptHeaders } from "./receipts.js";
-import { canCall, models, providers, router } from "./router.js";
+import { estimateOf, receiptHeaders } from "./receipts.js";
 import { remember, warmTokens } from "./sessions.js";
 import { StreamError, streamOf } from "./sse.js";
 
@@ -28,13 +29,20 @@ import { StreamError, streamOf } from "./sse.js";
  * @param {Record<string, any>} asked the body as the client wrote it
  * @param {Record<string, any>} env
  * @param {Api} api
+ * @param {import("./index.js").Call} call
  */
-export async function complete(request, asked, env, api) {
+export async function complete(request, asked, env, api, { settings, caller, trace, summary, finish }) {
+  const began = Date.now();
+  const { models, providers, canCall } = settings;
   const body = api.toChat(asked);
-  const { knobs, session, dryRun } = readPolicy(body, request.headers);
+  const { knobs, session, group, dryRun } = readPolicy(body, request.headers);
   const routed = chatRequest(body);
+  Object.assign(summary, { asked: routed.model, group, stream: Boolean(body.stream) });
+  const narrowed = resolve(policyOf(settings), caller, { knobs, group, model: routed.model }, models);
   if (!isAuto(routed.model) && !models.has(/** @type {string} */ (routed.model))) throw modelNotFound(/** @type {string} */ (routed.model));
-  const decision = router.route({ ...routed, ...knobs, warm: warmTokens(session) });
+  const routing = Date.now();
+  const decision = settings.route({ ...routed, ...narrowed, warm: warmTokens(session) });
+  Object.assign(summary, { id: decision.id, code: decision.code, chosen: decision.model, route_ms: Date.now() - routing });
   if (dryRun) return Response.json(decision, { headers: receiptHeaders(decision) });
   if (decision.model === null) throw noCandidate(decision, isAuto(routed.model) ? undefined : routed.model);
   if (!canCall) throw new HttpError(503, "no_provider", "No provider of the catalog is configured; see PROVIDERS in wrangler.jsonc.");
@@ -47,6 +55,7 @@ export async function complete(request, asked, env, api) {
     firstByteMs: Number(env.FIRST_BYTE_MS ?? 60_000),
     replyMs: Number(env.REPLY_MS ?? 300_000),
     idleMs: Number(env.IDLE_MS ?? 60_000),
+    headers: { traceparent: trace.traceparent },
   };
   // Streams tell their usage only when asked, and it is always needed here.
   const hideUsage = Boolean(body.stream) && !body.stream_options?.include_usage;
@@ -54,19 +63,34 @@ export async function complete(request, asked, env, api) {
 
   /** @type {Failed[]} */
   const failed = [];
-  for (const candidate of candidates(decision, Number(env.MAX_ATTEMPTS ?? 4), failed)) {
+  summary.attempts = failed;
+  let waited = 0;
+  for (const candidate of candidates(decision, settings, Number(env.MAX_ATTEMPTS ?? 4), failed)) {
     const { model, provider } = candidate;
+    const calling = Date.now();
     try {
       const answer = await callProvider(provider, upstreamBody(sent, model, provider), limits);
       const headers = receiptHeaders(decision, { model: model.id, failed });
-      const onUsage = (/** @type {any} */ usage) => remember(session, model.id, usage);
+      Object.assign(summary, { model: model.id, theirs_ms: Date.now() - calling, ours_ms: calling - began - waited });
+      Object.assign(summary, { cost_usd: estimateOf(decision, model.id).cost, baseline_usd: decision.baseline?.cost_usd });
+      const onUsage = (/** @type {any} */ usage) => {
+        remember(session, model.id, usage);
+        summary.input_tokens = usage?.prompt_tokens;
+        summary.output_tokens = usage?.completion_tokens;
+        summary.cached_tokens = usage?.prompt_tokens_details?.cached_tokens;
+      };
       if ("reply" in answer) {
         onUsage(answer.reply.usage);
         return Response.json(api.reply({ ...answer.reply, model: model.id }, asked), { headers });
       }
       const chunks = served(answer.chunks, { model: model.id, hideUsage, onUsage });
-      const frames = told(api, api.frames(chunks, asked), model.id, () => client.abort());
-      return new Response(streamOf(frames, () => client.abort()), {
+      summary.streaming = true;
+      const frames = told(api, api.frames(chunks, asked), model.id, { abort: () => client.abort(), finish });
+      const gone = () => {
+        client.abort();
+        finish({ error: "client_closed_request" });
+      };
+      return new Response(streamOf(frames, gone), {
         headers: { ...headers, "content-type": "text/event-stream; charset=utf-8", "cache-control": "no-cache" },
       });
     } catch (error) {
@@ -74,6 +98,7 @@ export async function complete(request, asked, env, api) {
       if (error instanceof HttpError) Object.assign(error.headers, receiptHeaders(decision, { model: model.id, failed }));
       if (!(error instanceof AttemptError)) throw error;
       const { failure, message, retryAfter } = error;
+      waited += Date.now() - calling;
       failed.push({ model: model.id, failure, message, retryAfter });
       candidate.failed(error);
     }
@@ -100,13 +125,15 @@ async function* served(chunks, { model, hideUsage, onUsage }) {
  * @param {Api} api
  * @param {AsyncGenerator<string>} frames
  * @param {string} model
- * @param {() => void} abort
+ * @param {{abort: () => void, finish: import("./index.js").Call["finish"]}} on
  */
-async function* told(api, frames, model, abort) {
+async function* told(api, frames, model, { abort, finish }) {
   try {
     yield* frames;
+    finish();
   } catch (error) {
     const { failure, message } = error instanceof StreamError ? error : { failure: "internal", message: "the gateway failed" };
+    finish({ error: `stream_${failure}` });
     yield api.errorFrame(new HttpError(502, `stream_${failure}`, `${model}, while answering: ${message}`, { type: "server_error" }));
     abort();
   }
@@ -117,10 +144,11 @@ async function* told(api, frames, model, abort) {
  * what would meet the same one is passed over: the same model at another effort, or every model of a
  * provider that refuses our key.
  * @param {Decision} decision
+ * @param {import("./config.js").Settings} settings
  * @param {number} most attempts
  * @param {Failed[]} failed so far
  */
-function* candidates(decision, most, failed) {
+function* candidates(decision, { models, providers }, most, failed) {
   const dead = new Set();
   for (const id of [decision.model, ...decision.fallbacks]) {
     const model = models.get(/** @type {string} */ (id));

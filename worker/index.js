@@ -7,40 +7,72 @@
  * | `POST /v1/chat/completions` | routes, then calls the chosen provider, plain or streaming |
  * | `GET /v1/models` | `auto` and the models that can be chosen |
  * | `GET /healthz` | whether it stands, and on which artifacts |
+ * | `GET /metrics`, `GET /dashboard` | how it does, for Prometheus and for people; for the owner |
+ * | `/admin/*` | catalog and policy as data, for the owner |
  */
 
-import { addCors, checkClient, checkOrigin, list, preflight } from "./access.js";
+import { addCors, checkOrigin, checkOwner, identify, list, notFound, preflight } from "./access.js";
+import { ADMIN_ROUTES } from "./admin.js";
 import { chat } from "./apis/chat.js";
 import { complete } from "./complete.js";
+import { configAge, isRoutable, policyOf, settings } from "./config.js";
+import { dashboard } from "./dashboard.js";
 import { errorResponse, HttpError, toHttpError } from "./errors.js";
+import { metrics } from "./metrics.js";
+import { observe } from "./observe.js";
 import { isAuto, modelEntry, modelList, modelNotFound, readBody, readPolicy } from "./openai.js";
-import { receiptHeaders } from "./receipts.js";
-import { isRoutable, models, providers, router } from "./router.js";
+import { keysOf, permitted, resolve } from "./policy.js";
+import { headerValue, receiptHeaders } from "./receipts.js";
 import { warmTokens } from "./sessions.js";
+import { traceOf } from "./trace.js";
 
-/** @typedef {(request: Request, env: Record<string, any>) => Response | Promise<Response>} Handler */
+/**
+ * What is known of a request before its body is read.
+ * @typedef {object} Call
+ * @property {import("./config.js").Context} ctx
+ * @property {import("./config.js").Settings} settings one version of them, for the whole request
+ * @property {import("./policy.js").Caller} caller
+ * @property {{id: string, traceparent: string}} trace
+ * @property {import("./observe.js").Summary & {streaming?: boolean}} summary filled in as things become known
+ * @property {(more?: Partial<import("./observe.js").Summary>) => void} finish tells what became of the request, once
+ */
+/** @typedef {(request: Request, env: Record<string, any>, call: Call) => Response | Promise<Response>} Handler */
 
 const DEFAULT_BODY_BYTES = 10 * 1024 * 1024;
 
 /** @type {Record<string, Record<string, Handler>>} */
 const ROUTES = {
   "/healthz": { GET: health },
-  "/v1/models": { GET: () => Response.json(modelList([...models.values()].filter(isRoutable))) },
+  "/dashboard": { GET: dashboard },
+  "/metrics": { GET: scrape },
+  ...ADMIN_ROUTES,
+  "/v1/models": { GET: allModels },
   "/v1/route": { POST: route },
   "/v1/chat/completions": { POST: completion(chat) },
 };
 
 export default {
-  /** @param {Request} request @param {Record<string, any>} env */
-  async fetch(request, env) {
+  /** @param {Request} request @param {Record<string, any>} env @param {import("./config.js").Context} ctx */
+  async fetch(request, env, ctx) {
     const origins = list(env.CORS_ORIGINS);
+    const call = await begin(request, env, ctx);
+    const { settings: now, trace, summary } = call;
     let response;
     try {
-      response = await answer(request, env, origins);
+      response = await answer(request, env, call, origins);
     } catch (error) {
-      response = errorResponse(toHttpError(error));
+      const failure = toHttpError(error);
+      summary.error = failure.code;
+      response = errorResponse(failure);
     }
-    addCors(request, response.headers, origins);
+    summary.status = response.status;
+    // A stream is finished when it ends.
+    if (!summary.streaming) call.finish();
+    const { headers } = response;
+    headers.set("x-pennyroute-trace", trace.id);
+    if (now.version.policy !== null) headers.set("x-pennyroute-policy", headerValue(now.version.policy));
+    if (now.stale !== null) headers.set("x-pennyroute-warning", `config stale since ${now.stale}`);
+    addCors(request, headers, origins);
     return response;
   },
 };
@@ -48,12 +80,34 @@ export default {
 /**
  * @param {Request} request
  * @param {Record<string, any>} env
+ * @param {import("./config.js").Context} ctx
+ * @returns {Promise<Call>}
+ */
+async function begin(request, env, ctx) {
+  const trace = traceOf(request);
+  const now = await settings(env, ctx);
+  const { pathname } = new URL(request.url);
+  const summary = { trace: trace.id, api: Object.hasOwn(ROUTES, pathname) ? pathname : "other", stream: false, status: 0 };
+  let told = false;
+  const finish = (/** @type {Partial<import("./observe.js").Summary>} */ more = {}) => {
+    if (told || !pathname.startsWith("/v1/")) return;
+    told = true;
+    const { streaming: _ours, ...whole } = /** @type {Call["summary"]} */ (summary);
+    observe({ ...whole, ...more }, now.models);
+  };
+  return { ctx, settings: now, caller: { tenant: "default", key: null }, trace, summary, finish };
+}
+
+/**
+ * @param {Request} request
+ * @param {Record<string, any>} env
+ * @param {Call} call
  * @param {string[]} origins
  */
-async function answer(request, env, origins) {
+async function answer(request, env, call, origins) {
   const { pathname } = new URL(request.url);
-  const methods = ROUTES[pathname] ?? (pathname.startsWith("/v1/models/") ? { GET: model } : undefined);
-  if (!methods) throw new HttpError(404, "not_found", `There is no ${pathname} here.`);
+  const methods = Object.hasOwn(ROUTES, pathname) ? ROUTES[pathname] : pathname.startsWith("/v1/models/") ? { GET: oneModel } : undefined;
+  if (!methods) throw notFound(pathname);
   checkOrigin(request, origins);
   if (request.method === "OPTIONS") return preflight(request, Object.keys(methods).join(", "));
   const handler = methods[request.method === "HEAD" ? "GET" : request.method];
@@ -61,18 +115,44 @@ async function answer(request, env, origins) {
     const allow = [...Object.keys(methods), "OPTIONS"].join(", ");
     throw new HttpError(405, "method_not_allowed", `${pathname} answers ${allow}.`, { headers: { allow } });
   }
-  if (pathname !== "/healthz") await checkClient(request, list(env.CLIENT_KEYS));
-  return handler(request, env);
+  if (pathname.startsWith("/v1/")) {
+    call.caller = await identify(request, policyOf(call.settings));
+    Object.assign(call.summary, call.caller);
+  } else if (pathname.startsWith("/admin/")) await checkOwner(request, [env.ADMIN_KEY]);
+  else if (pathname === "/metrics") await checkOwner(request, [env.ADMIN_KEY, env.METRICS_KEY]);
+  return handler(request, env, call);
 }
 
-/** `open` warns an owner who forgot CLIENT_KEYS. @type {Handler} */
-function health(_request, env) {
-  const open = list(env.CLIENT_KEYS).length === 0;
-  return Response.json({ status: "ok", open, models: models.size, providers: [...providers.keys()], versions: router.versions });
+/** `open` warns an owner who has no keys. What is wrong with a document is told to the owner only. @type {Handler} */
+function health(_request, env, { settings: { policy, models, providers, version, stale, errors, versions } }) {
+  const broken = Object.keys(errors);
+  return Response.json(
+    {
+      status: policy === null ? "unavailable" : broken.length > 0 || stale ? "stale" : "ok",
+      open: policy !== null && keysOf(policy).length === 0,
+      models: models.size,
+      providers: [...providers.keys()],
+      versions,
+      config: { policy: version.policy, age_seconds: configAge(env) ?? null, stale, errors: broken },
+    },
+    { status: policy === null ? 503 : 200 },
+  );
 }
 
-/** `GET /v1/models/ID`, with the id's slashes escaped or not. @param {Request} request */
-function model(request) {
+/** `GET /metrics`, for Prometheus. @type {Handler} */
+function scrape(_request, env) {
+  const age = configAge(env);
+  if (age !== undefined) metrics.set("pennyroute_config_age_seconds", {}, age);
+  return new Response(metrics.render(), { headers: { "content-type": "text/plain; version=0.0.4; charset=utf-8" } });
+}
+
+/** `GET /v1/models`: those that the caller may use. @type {Handler} */
+function allModels(_request, _env, { settings: now, caller }) {
+  return Response.json(modelList(permitted(policyOf(now), caller, now.models).filter(isRoutable)));
+}
+
+/** `GET /v1/models/ID`, with the id's slashes escaped or not. @type {Handler} */
+function oneModel(request, _env, { settings: now }) {
   const escaped = new URL(request.url).pathname.slice("/v1/models/".length);
   let id;
   try {
@@ -81,24 +161,30 @@ function model(request) {
     throw modelNotFound(escaped);
   }
   if (id === "auto") return Response.json(modelEntry("auto", "pennyroute"));
-  const found = models.get(id);
+  const found = now.models.get(id);
   if (!found) throw modelNotFound(id);
   return Response.json(modelEntry(found.id, found.provider, found.released));
 }
 
 /** `POST /v1/route`: the whole receipt, also when no model is left. @type {Handler} */
-async function route(request, env) {
+async function route(request, env, { settings: now, caller, summary }) {
   const { pennyroute, ...body } = await readBody(request, Number(env.MAX_BODY_BYTES ?? DEFAULT_BODY_BYTES));
-  const { knobs, session } = readPolicy({ pennyroute }, request.headers);
-  if (typeof body.model === "string" && !isAuto(body.model) && !models.has(body.model)) throw modelNotFound(body.model);
-  const decision = router.route({ warm: warmTokens(session), ...body, ...knobs });
+  const { knobs, session, group } = readPolicy({ pennyroute }, request.headers);
+  const { model } = body;
+  if (typeof model === "string" && !isAuto(model) && !now.models.has(model)) throw modelNotFound(model);
+  // A request for a decision alone may have its policy beside its text.
+  const { quality, floor, cap_usd, allow, deny, private: secret, ...rest } = body;
+  const beside = Object.entries({ quality, floor, cap_usd, allow, deny, private: secret }).filter(([, value]) => value !== undefined && value !== null);
+  const asked = { knobs: { ...Object.fromEntries(beside), ...knobs }, group, model };
+  const decision = now.route({ warm: warmTokens(session), ...rest, ...resolve(policyOf(now), caller, asked, now.models) });
+  Object.assign(summary, { id: decision.id, asked: typeof model === "string" ? model : undefined, group, code: decision.code, chosen: decision.model });
   return Response.json(decision, { headers: receiptHeaders(decision) });
 }
 
 /** A route that answers in one of the APIs that clients speak. @param {import("./complete.js").Api} api @returns {Handler} */
 function completion(api) {
-  return async (request, env) => {
+  return async (request, env, call) => {
     const body = await readBody(request, Number(env.MAX_BODY_BYTES ?? DEFAULT_BODY_BYTES));
-    return complete(request, body, env, api);
+    return complete(request, body, env, api, call);
   };
 }

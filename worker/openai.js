@@ -14,6 +14,7 @@ const KNOBS = /** @type {const} */ ({
   deny: globs,
   private: flag,
   session: (/** @type {string} */ text) => text,
+  group: (/** @type {string} */ text) => text,
   dry_run: flag,
 });
 
@@ -27,6 +28,16 @@ const ROUTED = /** @type {const} */ (["messages", "tools", "response_format", "m
  * @returns {Promise<Record<string, any>>}
  */
 export async function readBody(request, limit) {
+  return (await readJson(request, limit)).json;
+}
+
+/**
+ * The same with its text.
+ * @param {Request} request
+ * @param {number} limit bytes
+ * @returns {Promise<{text: string, json: Record<string, any>}>}
+ */
+export async function readJson(request, limit) {
   const tooLarge = new HttpError(413, "body_too_large", `The body exceeds ${limit} bytes.`);
   if (Number(request.headers.get("content-length")) > limit) throw tooLarge;
   const chunks = [];
@@ -36,16 +47,18 @@ export async function readBody(request, limit) {
     if (size > limit) throw tooLarge;
     chunks.push(chunk);
   }
-  let body;
+  let text;
+  let json;
   try {
-    body = JSON.parse(new TextDecoder("utf-8", { fatal: true }).decode(await new Blob(chunks).arrayBuffer()));
+    text = new TextDecoder("utf-8", { fatal: true }).decode(await new Blob(chunks).arrayBuffer());
+    json = JSON.parse(text);
   } catch (error) {
     throw new HttpError(400, "bad_request", `The body is not JSON: ${error instanceof SyntaxError ? error.message : "it cannot be read as UTF-8"}.`);
   }
-  if (body === null || typeof body !== "object" || Array.isArray(body)) {
+  if (json === null || typeof json !== "object" || Array.isArray(json)) {
     throw new HttpError(400, "bad_request", "The body is not a JSON object.");
   }
-  return body;
+  return { text, json };
 }
 
 /**
@@ -53,7 +66,7 @@ export async function readBody(request, limit) {
  * refused, since a misspelt cap must not be ignored.
  * @param {Record<string, any>} body
  * @param {Headers} headers
- * @returns {{knobs: Partial<RouteRequest>, session?: string, dryRun: boolean}}
+ * @returns {{knobs: Partial<RouteRequest>, session?: string, group?: string, dryRun: boolean}}
  */
 export function readPolicy(body, headers) {
   /** @type {Record<string, any>} */
@@ -70,12 +83,13 @@ export function readPolicy(body, headers) {
     if (!Object.hasOwn(KNOBS, knob)) throw unknownKnob(`pennyroute.${knob}`);
     if (value !== null) given[knob] = value;
   }
-  const { session, dry_run: dryRun = false, ...knobs } = given;
+  const { session, group, dry_run: dryRun = false, ...knobs } = given;
   if (session !== undefined && (typeof session !== "string" || session === "" || session.length > 256)) {
     throw badField("pennyroute.session", "is not a text of 1 to 256 characters");
   }
+  if (group !== undefined && typeof group !== "string") throw badField("pennyroute.group", "is not a text");
   if (typeof dryRun !== "boolean") throw badField("pennyroute.dry_run", "is not true or false");
-  return { knobs, session, dryRun };
+  return { knobs, session, group, dryRun };
 }
 
 /** @param {string} text @param {string} name */

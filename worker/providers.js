@@ -99,10 +99,10 @@ export function upstreamBody(body, model, provider) {
  * do better, HttpError where the request itself is at fault.
  * @param {Provider} provider
  * @param {ChatBody} body as sent upstream
- * @param {{signal: AbortSignal, firstByteMs: number, replyMs: number, idleMs: number}} limits
+ * @param {{signal: AbortSignal, firstByteMs: number, replyMs: number, idleMs: number, headers?: Record<string, string>}} options
  * @returns {Promise<{reply: any} | {chunks: AsyncGenerator<any>}>}
  */
-export async function callProvider(provider, body, { signal, firstByteMs, replyMs, idleMs }) {
+export async function callProvider(provider, body, { signal, firstByteMs, replyMs, idleMs, headers: extra }) {
   const deadline = new AbortController();
   const ms = body.stream ? firstByteMs : replyMs;
   const timer = setTimeout(() => deadline.abort(), ms);
@@ -115,6 +115,7 @@ export async function callProvider(provider, body, { signal, firstByteMs, replyM
         "content-type": "application/json",
         accept: body.stream ? "text/event-stream" : "application/json",
         "user-agent": "pennyroute-worker",
+        ...extra,
         ...headers,
       },
       body: JSON.stringify(sent),

@@ -4,7 +4,7 @@
 
 /** Every header that tells a page something; CORS must name them. */
 export const RECEIPT_HEADERS = [
-  ...["id", "model", "code", "quality", "cost-usd", "saving-usd", "catalog", "failed"].map((name) => `x-pennyroute-${name}`),
+  ...["id", "model", "code", "quality", "cost-usd", "saving-usd", "catalog", "policy", "trace", "warning", "failed"].map((name) => `x-pennyroute-${name}`),
   "retry-after",
 ];
 
@@ -25,10 +25,7 @@ export function headerValue(value) {
  */
 export function receiptHeaders(decision, { model = decision.model, failed = [] } = {}) {
   const { id, code, baseline, versions } = decision;
-  const other = decision.alternatives.find((alternative) => alternative.model === model);
-  const first = model !== null && model === decision.model ? decision : undefined;
-  const quality = first ? first.quality?.estimate : other?.quality;
-  const cost = first ? first.cost_usd?.estimate : other?.cost_usd;
+  const { first, quality, cost } = estimateOf(decision, model);
   const saving = baseline && cost !== undefined ? baseline.cost_usd - cost : undefined;
   /** @type {Record<string, string | undefined>} */
   const values = {
@@ -44,6 +41,15 @@ export function receiptHeaders(decision, { model = decision.model, failed = [] }
   return Object.fromEntries(
     Object.entries(values).flatMap(([name, value]) => (value === undefined ? [] : [[`x-pennyroute-${name}`, headerValue(value)]])),
   );
+}
+
+/** What the decision expected of a model. @param {Decision} decision @param {string | null} model */
+export function estimateOf(decision, model) {
+  const other = decision.alternatives.find((alternative) => alternative.model === model);
+  const first = model !== null && model === decision.model ? decision : undefined;
+  const quality = first ? first.quality?.estimate : other?.quality;
+  const cost = first ? first.cost_usd?.estimate : other?.cost_usd;
+  return { first, quality, cost };
 }
 
 /**

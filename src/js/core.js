@@ -65,6 +65,13 @@ export class Router {
     });
   }
 
+  cost(model, { input_tokens, cached_tokens = 0, output_tokens }, at) {
+    return this.#call((wasm) => {
+      const usage = Object.entries({ input_tokens, cached_tokens, output_tokens }).map(([name, tokens]) => asNumber(tokens, name));
+      return wasm.cost(String(model), ...usage, at, Date.now());
+    });
+  }
+
   catalog() {
     return this.#call((wasm) => wasm.catalog());
   }

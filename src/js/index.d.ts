@@ -292,6 +292,11 @@ export class Router {
    * such as `{ aa_gpqa_diamond: 71.2, lmarena_text_elo: 1412 }`. An unknown name throws, naming those near it.
    */
   abilityFromScores(scores: Record<string, number>): { ability: Ability; g: number; sd: number };
+  /**
+   * What a call cost in USD at the catalog's prices of its moment (RFC 3339; default: now), by the usage that the
+   * provider counted: all input, how much of it came from the provider's cache, all output.
+   */
+  cost(model: string, usage: { input_tokens: number; cached_tokens?: number; output_tokens: number }, at?: string): number;
   /** A copy of the catalog in use. */
   catalog(): Catalog;
   /** Replaces the catalog; a bad one throws and leaves the old one in use. */

@@ -17,7 +17,7 @@ pub use request::{ResponseFormat, RouteRequest, ToolDefinition};
 
 use crate::artifact::{self, Artifacts, Reference};
 use crate::catalog::{Catalog, Length, Model, Source};
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, finite_non_negative};
 use crate::estimate::{Estimate, Estimates, Estimator};
 use crate::money::Moment;
 use crate::optimize::PricePoint;
@@ -123,6 +123,19 @@ impl Router {
     fn match_columns(&mut self) {
         let column = |model: &Model| self.index.as_ref().and_then(|index| index.column(&model.id));
         self.columns = self.catalog.models.iter().map(column).collect();
+    }
+
+    /// What a call cost in USD, by its counted tokens: `input` with the `cached` ones among them, `output`
+    /// with reasoning. A model without a price, or not in the catalog, is an error.
+    pub fn cost(&self, model: &str, input: f64, cached: f64, output: f64, at: Moment) -> Result<f64> {
+        for (field, tokens) in [("input_tokens", input), ("cached_tokens", cached), ("output_tokens", output)]
+        {
+            finite_non_negative(field, tokens)?;
+        }
+        let priced = self.catalog.position(model).and_then(|m| self.catalog.models[m].cost.as_ref());
+        let prices = priced
+            .ok_or_else(|| Error::request("model", format!("the catalog has no price of `{model}`")))?;
+        Ok(prices.rates(at, input as u64).cost(input, cached, output))
     }
 
     /// The catalog in use.

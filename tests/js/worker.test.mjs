@@ -2,6 +2,7 @@
 // what happens when providers fail.
 
 import assert from "node:assert/strict";
+import { createHash } from "node:crypto";
 import { once } from "node:events";
 import { readFileSync } from "node:fs";
 import { connect } from "node:net";
@@ -19,6 +20,7 @@ const MESSAGES = [{ role: "user", content: "Why is the sky blue?" }];
 /** Long enough for a busy machine, short enough to wait for. */
 const LIMIT_MS = 800;
 
+const hashed = (key) => ({ sha256: createHash("sha256").update(key).digest("hex") });
 const catalog = JSON.parse(readFileSync(join(root, "models", "catalog.json"), "utf8"));
 const byId = new Map(catalog.models.map((model) => [model.id, model]));
 
@@ -36,7 +38,7 @@ before(async () => {
   gateway = await startGateway({
     vars: {
       ...vars,
-      CLIENT_KEYS: `client-key-1, ${CLIENT_KEY}`,
+      POLICY: { format: 1, version: "test", tenants: { default: { keys: { one: hashed("client-key-1"), two: hashed(CLIENT_KEY) } } } },
       CORS_ORIGINS: [SITE],
       MAX_BODY_BYTES: 100_000,
       FIRST_BYTE_MS: LIMIT_MS,

@@ -14,7 +14,7 @@ export function readConfig() {
 }
 
 /**
- * The worker as one script and the binary modules that it imports.
+ * The worker as one script and the files that it imports as modules.
  * @param {Record<string, Uint8Array>} [replaced] contents to bundle instead, by file name
  */
 export async function bundleWorker(replaced = {}) {
@@ -32,7 +32,7 @@ export async function bundleWorker(replaced = {}) {
       {
         name: "binary-modules",
         setup(setup) {
-          setup.onResolve({ filter: /\.(wasm|bin)$/ }, ({ path, resolveDir }) => {
+          setup.onResolve({ filter: /\.(wasm|bin|html)$/ }, ({ path, resolveDir }) => {
             const name = basename(path);
             binaries.set(name, replaced[name] ?? readFileSync(join(resolveDir, path)));
             return { path: `./${name}`, external: true };
@@ -42,17 +42,20 @@ export async function bundleWorker(replaced = {}) {
     ],
   });
   const script = { type: "ESModule", path: "index.js", contents: outputFiles[0].text };
-  const files = [...binaries].map(([path, contents]) => ({ type: path.endsWith(".wasm") ? "CompiledWasm" : "Data", path, contents }));
+  const type = (path) => (path.endsWith(".wasm") ? "CompiledWasm" : path.endsWith(".html") ? "Text" : "Data");
+  const files = [...binaries].map(([path, contents]) => ({ type: type(path), path, contents }));
   return [script, ...files];
 }
 
 /**
  * Starts the worker; `close` stops it. What workerd prints goes to `onOutput`, and into the error if
  * it does not start.
- * @param {{port?: number, vars?: Record<string, unknown>, assets?: string, modules?: Awaited<ReturnType<typeof bundleWorker>>, onOutput?: (text: string) => void, options?: object}} [options]
- *   `vars` beside those of wrangler.jsonc (secrets too), `assets` a folder to serve, `options` of Miniflare
+ * @param {{port?: number, vars?: Record<string, unknown>, kv?: Record<string, Record<string, string>>, assets?: string, modules?: Awaited<ReturnType<typeof bundleWorker>>, onOutput?: (text: string) => void, options?: object}} [options]
+ *   `vars` beside those of wrangler.jsonc (secrets too), `kv` namespaces by binding with what they hold,
+ *   `assets` a folder to serve, `options` of Miniflare
+ * @returns {Promise<{url: string, kv: (binding: string) => Promise<any>, close: () => Promise<void>}>} `kv` opens a namespace
  */
-export async function startGateway({ port = 0, vars = {}, assets, modules, onOutput = () => {}, options = {} } = {}) {
+export async function startGateway({ port = 0, vars = {}, kv = {}, assets, modules, onOutput = () => {}, options = {} } = {}) {
   const config = readConfig();
   /** @type {string | undefined} */
   let printed = "";
@@ -65,6 +68,7 @@ export async function startGateway({ port = 0, vars = {}, assets, modules, onOut
     modules: modules ?? (await bundleWorker()),
     modulesRoot: "/",
     bindings: { ...config.vars, ...vars },
+    kvNamespaces: Object.keys(kv),
     ...(assets && { assets: { directory: assets, binding: config.assets.binding, routerConfig: { has_user_worker: true } } }),
     handleRuntimeStdio(stdout, stderr) {
       for (const stream of [stdout, stderr]) {
@@ -78,8 +82,12 @@ export async function startGateway({ port = 0, vars = {}, assets, modules, onOut
   });
   try {
     const url = (await miniflare.ready).origin;
+    for (const [binding, entries] of Object.entries(kv)) {
+      const namespace = await miniflare.getKVNamespace(binding);
+      for (const [name, value] of Object.entries(entries)) await namespace.put(name, value);
+    }
     printed = undefined;
-    return { url, close: () => miniflare.dispose() };
+    return { url, kv: (binding) => miniflare.getKVNamespace(binding), close: () => miniflare.dispose() };
   } catch (error) {
     await miniflare.dispose().catch(() => {});
     // What stopped the Worker stands only in what workerd printed.

@@ -1,0 +1,210 @@
+// The ledger's promise, with its real books and leases in virtual time: messages are lost, doubled,
+// late and out of order, isolates die, the ledger restarts, and still no limit is ever exceeded.
+
+import assert from "node:assert/strict";
+import { describe, mock, test } from "node:test";
+import initSqlJs from "sql.js";
+import { Books } from "../../worker/ledger/books.js";
+import { Leases } from "../../worker/ledger/leases.js";
+import { amountsOf, limitsOf, nanodollars, reserve } from "../../worker/ledger/limits.js";
+import { Prices } from "../../worker/ledger/prices.js";
+
+const SQL = await initSqlJs();
+const LEASE_MS = 15_000;
+const CALL_MS = 30_000;
+const START = Date.parse("2026-11-20T23:58:00Z"); // a day ends within each run
+
+/** SQLite as a Durable Object offers it. */
+function sqlite(database = new SQL.Database()) {
+  const exec = (query, ...bindings) => {
+    if (bindings.length === 0 && query.includes(";")) {
+      database.exec(query);
+      return { toArray: () => [] };
+    }
+    const statement = database.prepare(query, bindings);
+    const rows = [];
+    while (statement.step()) rows.push(statement.getAsObject());
+    statement.free();
+    return { toArray: () => rows };
+  };
+  return { exec, copy: () => sqlite(new SQL.Database(database.export())) };
+}
+
+/** Numbers in [0, 1) from a seed (mulberry32). */
+function random(seed) {
+  return () => {
+    seed = (seed + 0x6d2b79f5) | 0;
+    let t = Math.imul(seed ^ (seed >>> 15), 1 | seed);
+    t = (t + Math.imul(t ^ (t >>> 7), 61 | t)) ^ t;
+    return ((t ^ (t >>> 14)) >>> 0) / 4294967296;
+  };
+}
+
+/** Of two kinds of runs: what binds is the rates in one, money and slots in the other. */
+const RATES = {
+  "usd/day": { unit: "nanodollars", window: "day", max: 400_000 },
+  "usd/month": { unit: "nanodollars", window: "month", max: 600_000 },
+  "model a: calls": { unit: "calls", window: null, max: 7 },
+  "model a: requests/minute": { unit: "requests", window: "minute", max: 60 },
+  "model a: tokens/minute": { unit: "tokens", window: "minute", max: 9_000 },
+};
+const MONEY = {
+  "usd/day": { unit: "nanodollars", window: "day", max: 300_000 },
+  "usd/month": { unit: "nanodollars", window: "month", max: 500_000 },
+  "model a: calls": { unit: "calls", window: null, max: 12 },
+};
+
+/**
+ * Three minutes of traffic from several isolates; returns what the provider saw and what the books say.
+ */
+async function run(seed, limits, { lossy, kills, restarts }) {
+  mock.timers.enable({ apis: ["Date", "setTimeout"], now: START });
+  const next = random(seed);
+  const sleep = (ms) => new Promise((resolve) => setTimeout(resolve, ms));
+  let sql = sqlite();
+  let books = new Books(sql, { leaseMs: LEASE_MS, callMs: CALL_MS }, START);
+
+  /** The network: each message arrives never, once or twice, late, and its answer may be lost. */
+  const network = (isolate) => ({
+    idFromName: (name) => name,
+    get: () => ({
+      async exchange(message) {
+        if (isolate.dead) return sleep(1e9);
+        const copy = structuredClone(message);
+        const deliver = async () => {
+          await sleep(lossy && next() < 0.05 ? 20_000 * next() : 2 + 30 * next());
+          const { decided: _, ...rest } = structuredClone(copy);
+          return { ...books.exchange(rest, Date.now()), prices: { steer: 1, pace: {}, surcharges: {} } };
+        };
+        if (lossy && next() < 0.1) deliver();
+        if (lossy && next() < 0.1) return sleep(1e9);
+        const answer = await deliver();
+        if (isolate.dead || (lossy && next() < 0.1)) return sleep(1e9);
+        return answer;
+      },
+    }),
+  });
+
+  // What the provider sees, which is the truth.
+  const seen = { calls: [], open: 0, mostOpen: 0, told: new Map(), granted: 0, refused: 0, unreachable: 0 };
+  const isolates = Array.from({ length: 4 }, () => born());
+  function born() {
+    const isolate = { dead: false };
+    isolate.leases = new Leases("tenant");
+    isolate.io = { env: { LEDGER: network(isolate) }, ctx: { waitUntil: (promise) => promise.catch(() => {}) } };
+    return isolate;
+  }
+
+  function die(isolate) {
+    isolate.dead = true;
+    isolates[isolates.indexOf(isolate)] = born();
+  }
+
+  let n = 0;
+  async function request(isolate) {
+    const reserved = { nanodollars: 500 + Math.floor(next() * 4_000), tokens: 50 + Math.floor(next() * 400) };
+    const call = { id: `call-${n++}`, key: "", model: "a", amounts: amountsOf(limits, reserved), nanodollars: reserved.nanodollars, ms: CALL_MS };
+    const answer = await isolate.leases.draw(call, limits, isolate.io);
+    if (isolate.dead) return;
+    if (!answer.granted) return void (seen[answer.limit === null ? "unreachable" : "refused"] += 1);
+    seen.granted += 1;
+    // With money, all that is reserved is used: nothing unheard of would go unnoticed.
+    const share = limits === MONEY ? 1 : next();
+    const used = { at: Date.now(), id: call.id, nanodollars: Math.floor(reserved.nanodollars * share), tokens: Math.floor(reserved.tokens * share) };
+    seen.calls.push(used);
+    seen.open += 1;
+    seen.mostOpen = Math.max(seen.mostOpen, seen.open);
+    // The worst moment: the call has begun, and nobody has been told.
+    if (kills && next() < 0.04) die(isolate);
+    await sleep(next() < 0.02 ? CALL_MS - 5_000 : 200 + 3_000 * next());
+    seen.open -= 1;
+    if (isolate.dead) return;
+    const state = next() < 0.1 ? "unsettled" : "settled";
+    const usage = { state, nanodollars: used.nanodollars, input_tokens: used.tokens, output_tokens: 0 };
+    seen.told.set(call.id, { usage, isolate });
+    isolate.leases.settle(call, usage, isolate.io);
+  }
+
+  const advance = async (ms) => {
+    for (let t = 0; t < ms; t += 10) {
+      mock.timers.tick(10);
+      for (let i = 0; i < 8; i++) await Promise.resolve();
+    }
+  };
+  for (let t = 0; t < 180_000; t += 250) {
+    for (const isolate of isolates) {
+      // Bursts and silences, so that leases are given back as well as used up.
+      if (Math.sin(t / 15_000 + isolates.indexOf(isolate)) > -0.3 && next() < 0.25) request(isolate);
+    }
+    if (kills && next() < 0.01) die(isolates[Math.floor(next() * isolates.length)]);
+    if (restarts && next() < 0.02) {
+      sql = sql.copy();
+      books = new Books(sql, { leaseMs: LEASE_MS, callMs: CALL_MS }, Date.now());
+    }
+    await advance(250);
+  }
+  for (let i = 0; i < 6; i++) {
+    await advance(LEASE_MS);
+    books.expire(Date.now()); // as the Durable Object's alarm does
+  }
+  const report = books.report(Date.now());
+  const entries = books.entries(0, 1e9);
+  mock.timers.reset();
+  return { seen, report, entries };
+}
+
+/** The most of a quantity in any 60 seconds. */
+function mostPerMinute(calls, amount) {
+  let most = 0;
+  let sum = 0;
+  let first = 0;
+  for (const call of calls) {
+    sum += amount(call);
+    while (calls[first].at <= call.at - 60_000) sum -= amount(calls[first++]);
+    most = Math.max(most, sum);
+  }
+  return most;
+}
+
+describe("no limit is ever exceeded", () => {
+  const cases = { quiet: {}, lossy: { lossy: true }, kills: { kills: true }, restarts: { restarts: true }, everything: { lossy: true, kills: true, restarts: true } };
+  for (const [name, how] of Object.entries(cases)) {
+    test(name, async () => {
+      for (let seed = 1; seed <= 6; seed++) {
+        const limits = seed % 2 ? MONEY : RATES;
+        const { seen, report, entries } = await run(seed, limits, how);
+        const place = `${name}, seed ${seed}`;
+        assert.ok(seen.granted > 30 && seen.refused > 0, `${place}: ${JSON.stringify({ ...seen, calls: seen.calls.length })}`);
+        assert.ok(seen.mostOpen <= limits["model a: calls"].max, `${place}: ${seen.mostOpen} calls at once`);
+        if (limits === RATES) {
+          assert.ok(mostPerMinute(seen.calls, () => 1) <= limits["model a: requests/minute"].max, `${place}: requests`);
+          assert.ok(mostPerMinute(seen.calls, (call) => call.tokens) <= limits["model a: tokens/minute"].max, `${place}: tokens`);
+        }
+        const day = (at) => new Date(at).toISOString().slice(0, 10);
+        for (const one of new Set(seen.calls.map(({ at }) => day(at)))) {
+          const spent = seen.calls.filter(({ at }) => day(at) === one).reduce((sum, call) => sum + call.nanodollars, 0);
+          assert.ok(spent <= limits["usd/day"].max, `${place}: ${spent} on ${one}`);
+        }
+        assert.ok(seen.calls.reduce((sum, call) => sum + call.nanodollars, 0) <= limits["usd/month"].max, `${place}: month`);
+
+        // Once all is quiet, nothing is out, and the books hold every call as it was told.
+        assert.equal(report.totals.open, 0, place);
+        for (const { name, leased } of report.limits) assert.equal(leased, 0, `${place}: ${name}`);
+        const byId = new Map(entries.map((entry) => [entry.id, entry]));
+        assert.equal(byId.size, entries.length);
+        for (const [id, { usage, isolate }] of seen.told) {
+          if (isolate.dead) continue; // what it told last may not have arrived
+          const { state, nanodollars, input_tokens, reserved } = byId.get(id);
+          assert.equal(state, usage.state, `${place}: ${id}`);
+          assert.equal(nanodollars, state === "settled" ? usage.nanodollars : reserved);
+          if (state === "settled") assert.equal(input_tokens, usage.input_tokens);
+        }
+        const charged = entries.reduce((sum, entry) => sum + entry.amounts["usd/month"], 0);
+        const month = report.limits.find(({ name }) => name === "usd/month");
+        assert.equal(month.used, charged, place);
+        // Only what was lost is ever in doubt.
+        if (!how.kills && !how.lossy) assert.deepEqual(entries.filter(({ id }) => id.startsWith("doubt")), [], place);
+      }
+    });
+  }
+});

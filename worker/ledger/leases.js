@@ -1,0 +1,274 @@
+/**
+ * An isolate's side of one tenant's ledger. A call draws on the isolate's lease at once, without a
+ * round trip, and is told to the ledger within milliseconds; where the lease is too small, the call
+ * is asked for. What the ledger promises, and why, is told in books.js.
+ *
+ * Requests share this state, but each speaks with the ledger in its own context: workerd ends what a
+ * request has begun together with the request.
+ */
+
+/** @typedef {import("./books.js").Call} Call */
+/** @typedef {import("./books.js").Usage} Usage */
+/** @typedef {import("./limits.js").Limit} Limit */
+/** @typedef {{env: Record<string, any>, ctx: {waitUntil: (promise: Promise<any>) => void}}} Io of the request that speaks */
+/** @typedef {{granted: true} | {granted: false, limit: string, retryMs: number | null} | {granted: false, limit: null}} Answer `limit: null`: the ledger cannot be reached */
+
+/** Calls are told together where they come within this time of each other. */
+const LINGER_MS = 20;
+/** An answer that takes longer counts as none. */
+const PATIENCE_MS = 3_000;
+/** Without a call for so long, the lease is given back. */
+const IDLE_MS = 5_000;
+/** Part of a lease's term after which it is not drawn from: ours starts before the ledger's. */
+const TRUSTED = 0.8;
+/** What a request has begun may live for 30 s after its answer; what speaks for all of them ends sooner. */
+const TURN_MS = 20_000;
+/** Most decisions kept for the prices while the ledger cannot be reached. */
+const MOST_DECIDED = 10_000;
+
+export class Leases {
+  #tenant;
+  #isolate = crypto.randomUUID();
+  #seq = 0;
+  #heard = 0;
+  /** The latest answer. @type {{lease: Record<string, number>, until: number}} */
+  #held = { lease: {}, until: 0 };
+  /** Calls that the ledger has not acknowledged, in whichever state they are. @type {Map<string, Call>} */
+  #untold = new Map();
+  /** What untold calls took out of the lease. @type {Record<string, number>} */
+  #drawn = {};
+  /** Of calls that were drawn from the lease and not asked for. @type {Set<string>} */
+  #fromLease = new Set();
+  /** Messages after which nothing is drawn until a later one is answered. */
+  #stoppedAt = 0;
+  #answered = 0;
+  /** Levels that the lease should have: about what was drawn in two exchanges. @type {Record<string, number>} */
+  #want = {};
+  /** @type {Record<string, number>} */
+  #demand = {};
+  /** @type {Record<string, Limit>} */
+  #limits = {};
+  /** @type {import("./prices.js").Decided[]} */
+  #decided = [];
+  #flushing = 0;
+  #keeping = 0;
+  #busy = 0;
+  #lastCall = 0;
+  /** What is left of limits beside leases, as of the latest answer. @type {Record<string, number>} */
+  #left = {};
+  /** Until when a limit is known to be full. @type {Map<string, number>} */
+  #full = new Map();
+  /** As of the latest answer. */
+  prices = { steer: 1, pace: /** @type {Record<string, number>} */ ({}), surcharges: /** @type {Record<string, number>} */ ({}) };
+
+  /** @param {string} tenant */
+  constructor(tenant) {
+    this.#tenant = tenant;
+  }
+
+  /**
+   * Reserves what a call may use at most. A call that was granted must be settled.
+   * @param {Omit<Call, "usage">} call
+   * @param {Record<string, Limit>} limits that it falls under
+   * @param {Io} io
+   * @returns {Promise<Answer>}
+   */
+  async draw(call, limits, io) {
+    const now = Date.now();
+    this.#lastCall = now;
+    Object.assign(this.#limits, limits);
+    for (const [name, amount] of Object.entries(call.amounts)) this.#demand[name] = (this.#demand[name] ?? 0) + amount;
+    const unlimited = Object.keys(call.amounts).length === 0;
+    const inLease = this.#stoppedAt <= this.#answered && now < this.#held.until && Object.entries(call.amounts).every(([name, amount]) => amount <= this.#available(name));
+    this.#keep(io);
+    if (unlimited || inLease) {
+      this.#busy += 1;
+      this.#tell(call, true);
+      this.#flushSoon(io);
+      return { granted: true };
+    }
+    let answer;
+    try {
+      answer = (await this.#exchange(io, [call])).answers[call.id];
+    } catch {
+      // It may have been granted all the same: told as void, it is closed when the ledger hears of it.
+      this.#tell({ ...call, usage: { state: "void", nanodollars: 0, input_tokens: 0, output_tokens: 0 } }, false);
+      return { granted: false, limit: null };
+    }
+    if (answer === null) {
+      this.#busy += 1;
+      return { granted: true };
+    }
+    this.#full.set(answer.limit, Date.now() + Math.min(answer.retry_ms ?? 10_000, 1_000));
+    return { granted: false, limit: answer.limit, retryMs: answer.retry_ms };
+  }
+
+  /**
+   * Tells what a granted call used. Once per call.
+   * @param {Omit<Call, "usage">} call
+   * @param {Usage} usage
+   * @param {Io} io
+   */
+  settle(call, usage, io) {
+    this.#busy -= 1;
+    this.#tell({ ...call, usage }, this.#fromLease.has(call.id));
+    this.#keep(io);
+    this.#flushSoon(io);
+  }
+
+  /** A call without the ledger's consent, where the owner prefers that to a refusal; told when it can be. @param {Omit<Call, "usage">} call @param {Io} io */
+  force(call, io) {
+    this.#busy += 1;
+    this.#tell(call, false);
+    this.#flushSoon(io);
+  }
+
+  /** A decision, for the prices. @param {import("./prices.js").Decided} decided */
+  decided(decided) {
+    if (this.#decided.length < MOST_DECIDED) this.#decided.push(decided);
+  }
+
+  /** While a long answer streams: keeps the lease. @param {Io} io */
+  keep(io) {
+    this.#keep(io);
+  }
+
+  /** Whether a limit is known to be full. @param {string} name */
+  isFull(name) {
+    return (this.#full.get(name) ?? 0) > Date.now();
+  }
+
+  /** The most that one call could be granted of a limit, as far as is known. @param {string} name */
+  left(name) {
+    return name in this.#left ? this.#left[name] + Math.max(0, this.#available(name)) : Infinity;
+  }
+
+  /** @param {string} name */
+  #available(name) {
+    return (this.#held.lease[name] ?? 0) - (this.#drawn[name] ?? 0);
+  }
+
+  /** @param {Call} call @param {boolean} fromLease */
+  #tell(call, fromLease) {
+    if (fromLease && !this.#fromLease.has(call.id)) {
+      this.#fromLease.add(call.id);
+      for (const [name, amount] of Object.entries(call.amounts)) this.#drawn[name] = (this.#drawn[name] ?? 0) + amount;
+    }
+    this.#untold.set(call.id, call);
+  }
+
+  /** @param {Io} io */
+  #flushSoon(io) {
+    const now = Date.now();
+    // A flush that has not come was ended with the request that began it.
+    if (now - this.#flushing < PATIENCE_MS + 1_000) return;
+    this.#flushing = now;
+    io.ctx.waitUntil(
+      (async () => {
+        try {
+          do {
+            await sleep(LINGER_MS);
+            await this.#exchange(io, []);
+            this.#flushing = Date.now();
+          } while (this.#untold.size > 0 && Date.now() - now < TURN_MS);
+        } catch {
+          // Untold calls stay, for the next one.
+          await sleep(500);
+        } finally {
+          this.#flushing = 0;
+        }
+      })(),
+    );
+  }
+
+  /** Renews the lease while calls are under way, and gives it back when none has come for a while. @param {Io} io */
+  #keep(io) {
+    const now = Date.now();
+    if (now - this.#keeping < 5_000) return;
+    this.#keeping = now;
+    io.ctx.waitUntil(
+      (async () => {
+        try {
+          for (;;) {
+            await sleep(1_000);
+            this.#keeping = Date.now();
+            if (this.#untold.size > 0) this.#flushSoon(io);
+            const over = this.#keeping - now > TURN_MS;
+            const idle = this.#keeping - this.#lastCall > IDLE_MS;
+            // With calls under way, one of them goes on with this.
+            if (over && this.#busy > 0) return;
+            if ((idle || over) && this.#busy === 0 && this.#untold.size === 0) {
+              if (Object.keys(this.#held.lease).length > 0) await this.#exchange(io, [], true);
+              return;
+            }
+            if (this.#held.until - this.#keeping < 4_000) await this.#exchange(io, []);
+          }
+        } catch {
+          // The lease runs out by itself.
+        } finally {
+          this.#keeping = 0;
+        }
+      })(),
+    );
+  }
+
+  /**
+   * @param {Io} io
+   * @param {Call[]} asks
+   * @param {boolean} [leave]
+   */
+  async #exchange({ env }, asks, leave = false) {
+    const seq = ++this.#seq;
+    const sent = Date.now();
+    const stopped = leave || asks.length > 0;
+    if (stopped) this.#stoppedAt = seq;
+    for (const name of new Set([...Object.keys(this.#want), ...Object.keys(this.#demand)])) {
+      const level = Math.max(2 * (this.#demand[name] ?? 0), 0.9 * (this.#want[name] ?? 0));
+      if (level < 1) delete this.#want[name];
+      else this.#want[name] = level;
+    }
+    this.#demand = {};
+    const calls = [...this.#untold.values()];
+    const decided = this.#decided;
+    this.#decided = [];
+    const message = {
+      ...{ isolate: this.#isolate, seq, heard: this.#heard, limits: this.#limits, calls, asks, decided, stopped },
+      want: leave ? {} : this.#want,
+    };
+    const ledger = env.LEDGER.get(env.LEDGER.idFromName(this.#tenant));
+    const answer = await within(PATIENCE_MS, ledger.exchange(message));
+    this.#answered = Math.max(this.#answered, seq);
+    for (const call of calls) {
+      // A call that has ended since then is to be told again.
+      if (this.#untold.get(call.id) === call) this.#untold.delete(call.id);
+      if (!this.#fromLease.delete(call.id)) continue;
+      for (const [name, amount] of Object.entries(call.amounts)) this.#drawn[name] -= amount;
+    }
+    if (answer.turn > this.#heard) {
+      this.#heard = answer.turn;
+      this.#held = { lease: answer.lease, until: sent + answer.ms * TRUSTED };
+      Object.assign(this.#left, answer.left);
+      this.prices = answer.prices;
+    }
+    return answer;
+  }
+}
+
+/** @param {number} ms */
+function sleep(ms) {
+  return new Promise((resolve) => setTimeout(resolve, ms));
+}
+
+/** @template T @param {number} ms @param {Promise<T>} promise @returns {Promise<T>} */
+async function within(ms, promise) {
+  /** @type {ReturnType<typeof setTimeout> | undefined} */
+  let timer;
+  const late = new Promise((_, reject) => {
+    timer = setTimeout(() => reject(new Error("the ledger does not answer")), ms);
+  });
+  try {
+    return /** @type {T} */ (await Promise.race([promise, late]));
+  } finally {
+    clearTimeout(timer);
+  }
+}

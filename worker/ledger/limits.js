@@ -1,0 +1,101 @@
+/**
+ * The limits that one call falls under, and the most that it may take of each.
+ *
+ * Money is counted in whole nanodollars (1e-9 USD) and always rounded up, so that sums are exact and
+ * never too low.
+ *
+ * | unit | counts | window |
+ * |---|---|---|
+ * | `nanodollars` | what calls cost | a UTC day or month |
+ * | `calls` | calls under way | none: a call gives its slot back |
+ * | `requests`, `tokens` | calls begun, and their tokens | any 60 seconds |
+ */
+
+import { matches } from "../globs.js";
+
+/**
+ * @typedef {{unit: "nanodollars" | "calls" | "requests" | "tokens", window: "day" | "month" | "minute" | null, max: number}} Limit
+ * @typedef {{nanodollars: number, tokens: number}} Reservation the most that a call may use
+ * @typedef {import("pennyroute").CatalogModel} CatalogModel
+ */
+
+/** Tokens that an image counts at most; what it really counts is known only to its provider. */
+const IMAGE_TOKENS = 40_000;
+/** Tokens that a chat template adds around the text of a request, at most. */
+const TEMPLATE_TOKENS = 256;
+
+/** @param {number} usd */
+export function nanodollars(usd) {
+  // The nudge keeps 0.1 + 0.2 from costing a nanodollar more than 0.3.
+  return Math.ceil(usd * 1e9 - 1e-6);
+}
+
+/**
+ * The limits on a call of `model` with a client's key, by name.
+ * @param {{budget_usd?: Record<string, number>, models?: Record<string, any>, keys?: Record<string, any>}} tenant of the policy
+ * @param {string | undefined} key the client key's name
+ * @param {string} model a catalog id
+ * @returns {Record<string, Limit>}
+ */
+export function limitsOf(tenant, key, model) {
+  /** @type {Record<string, Limit>} */
+  const limits = {};
+  const add = (/** @type {string} */ scope, /** @type {any} */ { budget_usd = {}, concurrent, requests_per_minute, tokens_per_minute }) => {
+    for (const window of /** @type {const} */ (["day", "month"])) {
+      if (budget_usd[window] !== undefined) limits[`${scope}usd/${window}`] = { unit: "nanodollars", window, max: Math.floor(budget_usd[window] * 1e9) };
+    }
+    if (concurrent !== undefined) limits[`${scope}calls`] = { unit: "calls", window: null, max: concurrent };
+    if (requests_per_minute !== undefined) limits[`${scope}requests/minute`] = { unit: "requests", window: "minute", max: requests_per_minute };
+    if (tokens_per_minute !== undefined) limits[`${scope}tokens/minute`] = { unit: "tokens", window: "minute", max: tokens_per_minute };
+  };
+  add("", { budget_usd: tenant.budget_usd });
+  for (const [glob, limit] of Object.entries(tenant.models ?? {})) if (matches(glob, model)) add(`model ${glob}: `, limit);
+  const own = key === undefined ? undefined : tenant.keys?.[key];
+  if (own) add(`key ${key}: `, own);
+  return limits;
+}
+
+/**
+ * What a call takes of each limit.
+ * @param {Record<string, Limit>} limits
+ * @param {Reservation} reserved
+ * @returns {Record<string, number>}
+ */
+export function amountsOf(limits, reserved) {
+  const amount = { ...reserved, calls: 1, requests: 1 };
+  return Object.fromEntries(Object.entries(limits).map(([name, { unit }]) => [name, amount[unit]]));
+}
+
+/**
+ * The most that a call can come to: a token is at least a byte of the request, output ends at the
+ * limit that is sent along, and the dearest of the model's rates holds.
+ * @param {CatalogModel} model
+ * @param {Record<string, any>} body as sent
+ * @param {number} mostOutput tokens of one choice
+ * @returns {Reservation}
+ */
+export function reserve(model, body, mostOutput) {
+  const input = inputBound(body);
+  const output = mostOutput * (Number.isSafeInteger(body.n) && body.n > 1 ? body.n : 1);
+  const rate = dearest(model.cost);
+  return { tokens: input + output, nanodollars: nanodollars((input * rate.input + output * rate.output) / 1e6) };
+}
+
+/** @param {Record<string, any>} body */
+function inputBound(body) {
+  let images = 0;
+  const text = JSON.stringify(body, (name, value) => {
+    if (name !== "image_url" && name !== "image") return value;
+    images += 1;
+    return undefined;
+  });
+  // Escapes and field names only make the bound wider; a UTF-16 unit is at most three bytes.
+  const bytes = /^[\x00-\x7f]*$/.test(text) ? text.length : new TextEncoder().encode(text).length;
+  return bytes + images * IMAGE_TOKENS + TEMPLATE_TOKENS;
+}
+
+/** The highest rates anywhere in a price list: tiers, hours and dates included. @param {any} cost @returns {{input: number, output: number}} */
+function dearest(cost) {
+  const all = [cost, ...(cost.tiers ?? []), ...(cost.hours ?? []), ...(cost.changes ?? [])];
+  return { input: Math.max(...all.map(({ input }) => input)), output: Math.max(...all.map(({ output }) => output)) };
+}
