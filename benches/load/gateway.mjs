@@ -10,8 +10,10 @@ import { workerdOf } from "./process.mjs";
 
 process.once("message", async (/** @type {NonNullable<Parameters<typeof startGateway>[0]>} */ { options, ...rest }) => {
   const inspectorPort = await freePort();
-  const onOutput = (/** @type {string} */ text) => process.stderr.write(text);
-  const gateway = await startGateway({ ...rest, onOutput, options: { ...options, inspectorPort } });
+  // Every request is logged; here only what is not a log line matters.
+  const onOutput = (/** @type {string} */ text) => process.stderr.write(text.replace(/^\{.*\}\n/gm, ""));
+  const direct = process.env.DIRECT ? { unsafeDirectSockets: [{ host: "127.0.0.1", port: 0 }], stripCfConnectingIp: false } : {};
+  const gateway = await startGateway({ ...rest, onOutput, options: { ...options, ...direct, inspectorPort } });
   process.on("disconnect", () => gateway.close().finally(() => process.exit()));
   process.on("message", async () => process.send?.(await isolateMb(inspectorPort)));
   process.send?.({ url: gateway.url, pid: workerdOf(process.pid) });
