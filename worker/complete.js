@@ -1,11 +1,15 @@
-/** One completion, whichever API it came through: decide, call, and fall back while nothing was sent to the client. */
+/** One completion, whichever API it came through: decide, reserve, call, and fall back while nothing was sent to the client. */
 
+import { allFailed, candidates, noCandidate } from "./attempts.js";
 import { policyOf } from "./config.js";
-import { HttpError } from "./errors.js";
+import { AttemptError, HttpError } from "./errors.js";
+import { Health } from "./health.js";
+import { callMs } from "./ledger/limits.js";
+import { Meter } from "./meter.js";
 import { chatRequest, isAuto, modelNotFound, readPolicy } from "./openai.js";
 import { resolve } from "./policy.js";
-import { AttemptError, callProvider, upstreamBody } from "./providers.js";
-import { estimateOf, receiptHeaders } from "./receipts.js";
+import { callProvider, mostOutput, upstreamBody } from "./providers.js";
+import { estimateOf, receiptHeaders, spentHeader } from "./receipts.js";
 import { remember, warmTokens } from "./sessions.js";
 import { StreamError, streamOf } from "./sse.js";
 
@@ -22,41 +26,50 @@ import { StreamError, streamOf } from "./sse.js";
  */
 
 /** @typedef {import("pennyroute").Decision} Decision */
-/** @typedef {{model: string, failure: string, message: string, retryAfter: string | null}} Failed */
+/** @typedef {import("./index.js").Call} Call */
+/** @typedef {import("./attempts.js").Failed} Failed */
+
+/** What this isolate knows of its providers. */
+const health = new Health();
 
 /**
  * @param {Request} request
  * @param {Record<string, any>} asked the body as the client wrote it
  * @param {Record<string, any>} env
  * @param {Api} api
- * @param {import("./index.js").Call} call
+ * @param {Call} call
  */
-export async function complete(request, asked, env, api, { settings, caller, trace, summary, finish }) {
+export async function complete(request, asked, env, api, { ctx, settings, caller, trace, summary, finish }) {
   const began = Date.now();
-  const { models, providers, canCall } = settings;
+  const { models } = settings;
   const body = api.toChat(asked);
   const { knobs, session, group, dryRun } = readPolicy(body, request.headers);
   const routed = chatRequest(body);
+  const auto = isAuto(routed.model);
   Object.assign(summary, { asked: routed.model, group, stream: Boolean(body.stream) });
-  const narrowed = resolve(policyOf(settings), caller, { knobs, group, model: routed.model }, models);
-  if (!isAuto(routed.model) && !models.has(/** @type {string} */ (routed.model))) throw modelNotFound(/** @type {string} */ (routed.model));
+  const policy = policyOf(settings);
+  const narrowed = resolve(policy, caller, { knobs, group, model: routed.model }, models);
+  if (!auto && !models.has(/** @type {string} */ (routed.model))) throw modelNotFound(/** @type {string} */ (routed.model));
+
+  const meter = new Meter(policy, caller, models, { env, ctx });
+  const targeted = narrowed.quality !== undefined || (auto && routed.model !== "auto");
+  // A model that was asked for by name is tried whatever its health.
+  const unhealthy = auto ? health.unhealthy(models.values(), began) : [];
   const routing = Date.now();
-  const decision = settings.route({ ...routed, ...narrowed, warm: warmTokens(session) });
+  const decision = settings.route({ ...routed, ...narrowed, ...meter.conditions(targeted), unhealthy, warm: warmTokens(session) });
   Object.assign(summary, { id: decision.id, code: decision.code, chosen: decision.model, route_ms: Date.now() - routing });
   if (dryRun) return Response.json(decision, { headers: receiptHeaders(decision) });
-  if (decision.model === null) throw noCandidate(decision, isAuto(routed.model) ? undefined : routed.model);
-  if (!canCall) throw new HttpError(503, "no_provider", "No provider of the catalog is configured; see PROVIDERS in wrangler.jsonc.");
+  if (decision.model === null) throw noCandidate(decision, auto ? undefined : routed.model);
+  if (!settings.canCall) throw new HttpError(503, "no_provider", "No provider of the catalog is configured; see PROVIDERS in wrangler.jsonc.");
+  if (auto && decision.quality && decision.cost_usd) {
+    meter.decided({ target: targeted ? decision.target.quality : null, quality: decision.quality.estimate, cost_usd: decision.cost_usd.estimate });
+  }
 
   // A client that goes away, before or while it is answered, stops the provider.
   const client = new AbortController();
   request.signal.addEventListener("abort", () => client.abort());
-  const limits = {
-    signal: client.signal,
-    firstByteMs: Number(env.FIRST_BYTE_MS ?? 60_000),
-    replyMs: Number(env.REPLY_MS ?? 300_000),
-    idleMs: Number(env.IDLE_MS ?? 60_000),
-    headers: { traceparent: trace.traceparent },
-  };
+  const deadline = began + Number(env.DEADLINE_MS ?? 300_000);
+  const ends = began + callMs(env);
   // Streams tell their usage only when asked, and it is always needed here.
   const hideUsage = Boolean(body.stream) && !body.stream_options?.include_usage;
   const sent = hideUsage ? { ...body, stream_options: { ...body.stream_options, include_usage: true } } : body;
@@ -65,54 +78,104 @@ export async function complete(request, asked, env, api, { settings, caller, tra
   const failed = [];
   summary.attempts = failed;
   let waited = 0;
+  let n = 0;
   for (const candidate of candidates(decision, settings, Number(env.MAX_ATTEMPTS ?? 4), failed)) {
     const { model, provider } = candidate;
     const calling = Date.now();
+    if (calling >= deadline) break;
+    const id = `${decision.id}.${++n}`;
+    /** @type {import("./meter.js").Reserved | undefined} */
+    let reserved;
     try {
-      const answer = await callProvider(provider, upstreamBody(sent, model, provider), limits);
-      const headers = receiptHeaders(decision, { model: model.id, failed });
-      Object.assign(summary, { model: model.id, theirs_ms: Date.now() - calling, ours_ms: calling - began - waited });
+      if (auto && !health.begin(model, calling)) throw new AttemptError("resting", "it failed lately, and one call at a time tries it again", { ofGateway: true });
+      const most = mostOutput(sent, model, meter.mostOutput);
+      const upstream = upstreamBody(sent, model, provider, most);
+      reserved = await meter.reserve(id, model, upstream, most);
+      const within = (/** @type {unknown} */ ms, /** @type {number} */ fallback) => Math.min(Number(ms ?? fallback), deadline - Date.now());
+      const answer = await callProvider(provider, upstream, {
+        signal: client.signal,
+        firstByteMs: within(env.FIRST_BYTE_MS, 60_000),
+        replyMs: within(env.REPLY_MS, 300_000),
+        idleMs: Number(env.IDLE_MS ?? 60_000),
+        headers: { traceparent: trace.traceparent, "x-client-request-id": id },
+      });
+      const now = Date.now();
+      health.succeeded(model);
+      health.heed(model, answer.headers, now);
+      Object.assign(summary, { model: model.id, theirs_ms: now - calling, ours_ms: calling - began - waited });
       Object.assign(summary, { cost_usd: estimateOf(decision, model.id).cost, baseline_usd: decision.baseline?.cost_usd });
-      const onUsage = (/** @type {any} */ usage) => {
+      /** @type {any} */
+      let usage;
+      const settle = () => {
+        const tokens = tokensOf(usage);
+        summary.unsettled = tokens === null;
+        if (tokens === null) return reserved?.lose();
         remember(session, model.id, usage);
-        summary.input_tokens = usage?.prompt_tokens;
-        summary.output_tokens = usage?.completion_tokens;
-        summary.cached_tokens = usage?.prompt_tokens_details?.cached_tokens;
+        const usd = settings.cost(model.id, tokens);
+        Object.assign(summary, tokens, { cost_usd: usd });
+        reserved?.settle(tokens, usd);
+        return usd;
       };
+      const headers = receiptHeaders(decision, { model: model.id, failed });
       if ("reply" in answer) {
-        onUsage(answer.reply.usage);
-        return Response.json(api.reply({ ...answer.reply, model: model.id }, asked), { headers });
+        usage = answer.reply.usage;
+        const spent = settle();
+        return Response.json(api.reply({ ...answer.reply, model: model.id }, asked), { headers: { ...headers, ...spentHeader(spent) } });
       }
-      const chunks = served(answer.chunks, { model: model.id, hideUsage, onUsage });
+      const chunks = served(answer.chunks, { model: model.id, hideUsage, ends, onChunk: meter.keep.bind(meter), onUsage: (u) => (usage = u) });
       summary.streaming = true;
-      const frames = told(api, api.frames(chunks, asked), model.id, { abort: () => client.abort(), finish });
+      const end = (/** @type {string | undefined} */ error) => {
+        settle();
+        finish({ error });
+      };
+      const failure = (/** @type {string} */ name) => health.failed(model, { failure: name, ofProvider: false, retryAfter: null }, Date.now());
+      const frames = told(api, api.frames(chunks, asked), model.id, { abort: () => client.abort(), end, failure });
       const gone = () => {
         client.abort();
-        finish({ error: "client_closed_request" });
+        end("client_closed_request");
       };
       return new Response(streamOf(frames, gone), {
         headers: { ...headers, "content-type": "text/event-stream; charset=utf-8", "cache-control": "no-cache" },
       });
     } catch (error) {
+      const known = error instanceof AttemptError || error instanceof HttpError;
+      // What was asked of a provider and never heard of again may have been done, and charged.
+      if (client.signal.aborted || !known || (error instanceof AttemptError && error.lost)) reserved?.lose();
+      else reserved?.cancel();
+      if (client.signal.aborted || !(error instanceof AttemptError) || error.ofGateway) health.ended(model);
+      else health.failed(model, error, Date.now());
       if (client.signal.aborted) throw new HttpError(499, "client_closed_request", "The client went away.");
       if (error instanceof HttpError) Object.assign(error.headers, receiptHeaders(decision, { model: model.id, failed }));
       if (!(error instanceof AttemptError)) throw error;
       const { failure, message, retryAfter } = error;
       waited += Date.now() - calling;
       failed.push({ model: model.id, failure, message, retryAfter });
+      // Without the ledger there is no permission for any other model either.
+      if (failure === "ledger_unreachable") break;
       candidate.failed(error);
     }
   }
   throw allFailed(decision, failed);
 }
 
+/** What a provider counted, where it did. @param {any} usage @returns {import("./meter.js").Tokens | null} */
+function tokensOf(usage) {
+  const count = (/** @type {unknown} */ n) => (Number.isSafeInteger(n) && /** @type {number} */ (n) >= 0 ? /** @type {number} */ (n) : null);
+  const input_tokens = count(usage?.prompt_tokens);
+  const output_tokens = count(usage?.completion_tokens);
+  if (input_tokens === null || output_tokens === null) return null;
+  return { input_tokens, cached_tokens: Math.min(input_tokens, count(usage.prompt_tokens_details?.cached_tokens) ?? 0), output_tokens };
+}
+
 /**
  * A provider's chunks under the real model's name, their usage noted.
  * @param {AsyncGenerator<any>} chunks
- * @param {{model: string, hideUsage: boolean, onUsage: (usage: any) => void}} options
+ * @param {{model: string, hideUsage: boolean, ends: number, onChunk: () => void, onUsage: (usage: any) => void}} options
  */
-async function* served(chunks, { model, hideUsage, onUsage }) {
+async function* served(chunks, { model, hideUsage, ends, onChunk, onUsage }) {
   for await (const chunk of chunks) {
+    if (Date.now() > ends) throw new StreamError("timeout", "the answer takes longer than any may");
+    onChunk();
     if (chunk.usage) onUsage(chunk.usage);
     if (hideUsage && chunk.usage && !chunk.choices?.length) continue;
     yield { ...chunk, model };
@@ -125,70 +188,18 @@ async function* served(chunks, { model, hideUsage, onUsage }) {
  * @param {Api} api
  * @param {AsyncGenerator<string>} frames
  * @param {string} model
- * @param {{abort: () => void, finish: import("./index.js").Call["finish"]}} on
+ * @param {{abort: () => void, end: (error?: string) => void, failure: (name: string) => void}} on
  */
-async function* told(api, frames, model, { abort, finish }) {
+async function* told(api, frames, model, { abort, end, failure: note }) {
   try {
     yield* frames;
-    finish();
+    end();
   } catch (error) {
     const { failure, message } = error instanceof StreamError ? error : { failure: "internal", message: "the gateway failed" };
-    finish({ error: `stream_${failure}` });
+    if (error instanceof StreamError) note(failure);
+    else console.error("pennyroute: unexpected error", error);
+    end(`stream_${failure}`);
     yield api.errorFrame(new HttpError(502, `stream_${failure}`, `${model}, while answering: ${message}`, { type: "server_error" }));
     abort();
   }
-}
-
-/**
- * The models to try in turn; one that was named in the request has no fallbacks. After a failure,
- * what would meet the same one is passed over: the same model at another effort, or every model of a
- * provider that refuses our key.
- * @param {Decision} decision
- * @param {import("./config.js").Settings} settings
- * @param {number} most attempts
- * @param {Failed[]} failed so far
- */
-function* candidates(decision, { models, providers }, most, failed) {
-  const dead = new Set();
-  for (const id of [decision.model, ...decision.fallbacks]) {
-    const model = models.get(/** @type {string} */ (id));
-    const provider = model && providers.get(model.provider);
-    if (failed.length >= most) return;
-    if (!model || !provider || dead.has(provider.name) || dead.has(`${provider.name}/${model.base}`)) continue;
-    yield {
-      model,
-      provider,
-      failed: (/** @type {AttemptError} */ error) => dead.add(error.ofProvider ? provider.name : `${provider.name}/${model.base}`),
-    };
-  }
-}
-
-/**
- * @param {Decision} decision
- * @param {string | undefined} named model, beside which the others do not matter
- */
-function noCandidate({ reason, excluded }, named) {
-  const told = excluded.filter(({ model }) => named === undefined || model === named);
-  const why = told.map(({ model, code }) => `${model} (${code.replaceAll("_", " ")})`).join(", ");
-  return new HttpError(503, "no_candidate", `${reason} Excluded: ${why || "none"}.`, {
-    // The same request would meet the same gates: OpenAI's clients need not retry it.
-    headers: { "x-should-retry": "false" },
-  });
-}
-
-/**
- * Every attempt, in order, so that nobody has to guess which provider to look at.
- * @param {Decision} decision
- * @param {Failed[]} failed
- */
-function allFailed(decision, failed) {
-  const told = failed.map(({ model, failure, message }) => `${model}: ${failure} (${message.replace(/\.$/, "")})`).join("; ");
-  const every = (/** @type {string} */ failure) => failed.every((attempt) => attempt.failure === failure);
-  const status = every("429") ? 429 : every("timeout") ? 504 : 502;
-  const waits = failed.map(({ retryAfter }) => retryAfter).filter((wait) => wait !== null);
-  // The first model to be free again is enough; a date instead of seconds is passed on as it is.
-  const soonest = waits.every((wait) => /^\d+$/.test(wait)) ? String(Math.min(...waits.map(Number))) : waits[0];
-  return new HttpError(status, "all_attempts_failed", `No model answered. ${told}.`, {
-    headers: { ...receiptHeaders(decision, { model: null, failed }), ...(waits.length ? { "retry-after": soonest } : {}) },
-  });
 }

@@ -33,6 +33,7 @@ import { readProviders } from "./providers.js";
  * @property {boolean} canCall whether any model has a provider that is configured
  * @property {Policy | null} policy null while the one in KV cannot be known
  * @property {(request: RouteRequest) => import("pennyroute").Decision} route
+ * @property {(model: string, usage: import("./meter.js").Tokens) => number} cost of a call, USD, by the usage that was counted
  * @property {string | null} stale since when nothing good was read, if that is too long
  * @property {Record<string, string>} errors of the last reading, by document
  */
@@ -108,6 +109,15 @@ export function readCatalog(catalog) {
   }
 }
 
+/** The router, with a catalog in place. @param {Catalog} catalog */
+function holding(catalog) {
+  if (held !== catalog) {
+    router.setCatalog(catalog);
+    held = catalog;
+  }
+  return router;
+}
+
 /** @param {Catalog} catalog @param {Policy | null} policy @returns {Omit<Settings, "stale" | "errors">} */
 function snapshot(catalog, policy) {
   return {
@@ -117,13 +127,8 @@ function snapshot(catalog, policy) {
     providers,
     canCall: catalog.models.some((model) => providers.has(model.provider)),
     policy,
-    route(request) {
-      if (held !== catalog) {
-        router.setCatalog(catalog);
-        held = catalog;
-      }
-      return router.route(request);
-    },
+    route: (request) => holding(catalog).route(request),
+    cost: (model, usage) => holding(catalog).cost(model, usage),
   };
 }
 

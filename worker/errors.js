@@ -21,6 +21,26 @@ export class HttpError extends Error {
   }
 }
 
+/** One model could not answer; another may. */
+export class AttemptError extends Error {
+  /**
+   * @param {string} failure the status, or `network`, `timeout`, `redirect`, `bad_reply`, `error_event`, `unsupported`;
+   *   `workload_full`, `budget_spent`, `ledger_unreachable`, `resting` where nobody was called
+   * @param {string} message
+   * @param {{ofProvider?: boolean, ofGateway?: boolean, lost?: boolean, retryAfter?: string | null}} [more]
+   *   `ofProvider`: every model of the provider would fail like this; `ofGateway`: nobody was called;
+   *   `lost`: the provider may have worked, and charged, all the same
+   */
+  constructor(failure, message, { ofProvider = false, ofGateway = false, lost = false, retryAfter = null } = {}) {
+    super(message);
+    this.failure = failure;
+    this.ofProvider = ofProvider;
+    this.ofGateway = ofGateway;
+    this.lost = lost;
+    this.retryAfter = retryAfter;
+  }
+}
+
 /** OpenAI's error type for a status. @param {number} status */
 function typeOf(status) {
   if (status === 401) return "authentication_error";

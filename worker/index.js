@@ -51,6 +51,8 @@ const ROUTES = {
   "/v1/chat/completions": { POST: completion(chat) },
 };
 
+export { Ledger } from "./ledger/object.js";
+
 export default {
   /** @param {Request} request @param {Record<string, any>} env @param {import("./config.js").Context} ctx */
   async fetch(request, env, ctx) {

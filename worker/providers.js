@@ -1,13 +1,14 @@
 /**
  * The providers that the owner configured, and one forwarded call.
  *
- * `PROVIDERS` is `{"<provider in the catalog>": {"base_url", "format"?, "key"?, "models"?}}`: where
- * its API stands, which wire format it speaks (default `openai`), the name of the secret that holds
- * its key (none for a keyless server), and upstream names for catalog ids where they differ. No
- * other address is ever called: redirects are refused.
+ * `PROVIDERS` is `{"<provider in the catalog>": {"base_url", "format"?, "key"?, "models"?, "output_limit"?}}`:
+ * where its API stands, which wire format it speaks (default `openai`), the name of the secret that
+ * holds its key (none for a keyless server), upstream names for catalog ids where they differ, and its
+ * name for the limit on output tokens (default `max_tokens`). No other address is ever called:
+ * redirects are refused.
  */
 
-import { HttpError } from "./errors.js";
+import { AttemptError, HttpError } from "./errors.js";
 import { openai } from "./formats/openai.js";
 import { readEvents, StreamError } from "./sse.js";
 
@@ -23,7 +24,7 @@ import { readEvents, StreamError } from "./sse.js";
  * @property {(json: any) => {message?: string, type?: string, param?: string | null, code?: string}} error
  *   what an error answer says
  *
- * @typedef {{name: string, url: string, format: Format, key?: string, models: Record<string, string>}} Provider
+ * @typedef {{name: string, url: string, format: Format, key?: string, models: Record<string, string>, limit: string}} Provider
  * @typedef {import("pennyroute").CatalogModel} CatalogModel
  * @typedef {Record<string, any>} ChatBody
  */
@@ -36,21 +37,6 @@ const WORTH_ANOTHER = new Set([401, 402, 403, 404, 408, 409, 425, 429]);
 /** Of these, the ones that every model of that provider would meet. */
 const OF_PROVIDER = new Set([401, 402, 403]);
 
-/** One model could not answer; another may. */
-export class AttemptError extends Error {
-  /**
-   * @param {string} failure the status, or `network`, `timeout`, `redirect`, `bad_reply`, `error_event`
-   * @param {string} message
-   * @param {{ofProvider?: boolean, retryAfter?: string | null}} [more]
-   */
-  constructor(failure, message, { ofProvider = false, retryAfter = null } = {}) {
-    super(message);
-    this.failure = failure;
-    this.ofProvider = ofProvider;
-    this.retryAfter = retryAfter;
-  }
-}
-
 /**
  * Reads the configuration; a provider whose secret is not set is left out, so that one
  * configuration can list every provider and the secrets say which are in use.
@@ -60,7 +46,7 @@ export class AttemptError extends Error {
 export function readProviders(env) {
   const config = typeof env.PROVIDERS === "string" ? JSON.parse(env.PROVIDERS) : (env.PROVIDERS ?? {});
   const providers = new Map();
-  for (const [name, { base_url, format = "openai", key, models = {} }] of Object.entries(config)) {
+  for (const [name, { base_url, format = "openai", key, models = {}, output_limit = "max_tokens" }] of Object.entries(config)) {
     const url = URL.canParse(base_url) ? new URL(base_url) : null;
     if (!url || !/^https?:$/.test(url.protocol) || url.username || url.password || url.search) {
       throw new Error(`PROVIDERS.${name}.base_url: ${JSON.stringify(base_url)} is not a plain http(s) address`);
@@ -75,32 +61,47 @@ export function readProviders(env) {
       format: FORMATS[format],
       key: key === undefined ? undefined : String(env[key]),
       models,
+      limit: output_limit,
     });
   }
   return providers;
 }
 
 /**
- * The body as the provider is sent it: its own model name, the candidate's effort, none of our
- * fields, everything else as the client wrote it. The effort was chosen with the model, so it
- * replaces one that the client set.
+ * The limit on output tokens that a call is sent: the client's own, the owner's and the model's, whichever is least.
+ * @param {ChatBody} body
+ * @param {CatalogModel} model
+ * @param {number} most that the owner allows
+ */
+export function mostOutput(body, model, most) {
+  const asked = [body.max_completion_tokens, body.max_tokens].find((limit) => Number.isSafeInteger(limit) && limit > 0);
+  return Math.min(asked ?? Infinity, most, model.limit?.output ?? Infinity);
+}
+
+/**
+ * The body as the provider is sent it: its own model name, the candidate's effort, the limit on
+ * output tokens that was reserved, none of our fields, everything else as the client wrote it. The
+ * effort was chosen with the model, so it replaces one that the client set.
  * @param {ChatBody} body
  * @param {CatalogModel} model
  * @param {Provider} provider
+ * @param {number} most output tokens
  */
-export function upstreamBody(body, model, provider) {
-  const { pennyroute: _ours, ...rest } = body;
-  const sent = { ...rest, model: provider.models[model.id] ?? model.base };
+export function upstreamBody(body, model, provider, most) {
+  const { pennyroute: _ours, max_tokens: _old, max_completion_tokens: _new, ...rest } = body;
+  const limit = body.max_completion_tokens ? "max_completion_tokens" : body.max_tokens ? "max_tokens" : provider.limit;
+  const sent = { ...rest, model: provider.models[model.id] ?? model.base, [limit]: most };
   return model.effort ? { ...sent, reasoning_effort: model.effort } : sent;
 }
 
 /**
- * Calls a provider and waits until it is known to answer: for a stream, until the first token; else, until the whole reply is there. Throws AttemptError where another model may
- * do better, HttpError where the request itself is at fault.
+ * Calls a provider and waits until it is known to answer: for a stream, until the first token; else,
+ * until the whole reply is there. Throws AttemptError where another model may do better, HttpError
+ * where the request itself is at fault.
  * @param {Provider} provider
  * @param {ChatBody} body as sent upstream
  * @param {{signal: AbortSignal, firstByteMs: number, replyMs: number, idleMs: number, headers?: Record<string, string>}} options
- * @returns {Promise<{reply: any} | {chunks: AsyncGenerator<any>}>}
+ * @returns {Promise<{headers: Headers} & ({reply: any} | {chunks: AsyncGenerator<any>})>}
  */
 export async function callProvider(provider, body, { signal, firstByteMs, replyMs, idleMs, headers: extra }) {
   const deadline = new AbortController();
@@ -123,16 +124,16 @@ export async function callProvider(provider, body, { signal, firstByteMs, replyM
       signal: either,
     });
     if (!response.ok) throw await refusal(response, provider);
-    if (!body.stream) return { reply: checkReply(provider.format, await response.json()) };
+    if (!body.stream) return { headers: response.headers, reply: checkReply(provider.format, await response.json()) };
     const events = readEvents(response, { signal: either, idleMs });
-    return { chunks: await firstToken(redacted(provider.format.chunks(events), provider)) };
+    return { headers: response.headers, chunks: await firstToken(redacted(provider.format.chunks(events), provider)) };
   } catch (error) {
     if (signal.aborted || error instanceof HttpError) throw error;
     if (error instanceof AttemptError) throw Object.assign(error, { message: redact(error.message, provider) });
-    if (deadline.signal.aborted) throw new AttemptError("timeout", `no answer within ${ms / 1000} s`);
-    if (error instanceof StreamError) throw new AttemptError(error.failure, error.message);
-    if (error instanceof SyntaxError) throw new AttemptError("bad_reply", "the reply is not JSON");
-    throw new AttemptError("network", "the connection failed");
+    if (deadline.signal.aborted) throw new AttemptError("timeout", `no answer within ${ms / 1000} s`, { lost: true });
+    if (error instanceof StreamError) throw new AttemptError(error.failure, error.message, { lost: error.failure !== "error_event" });
+    if (error instanceof SyntaxError) throw new AttemptError("bad_reply", "the reply is not JSON", { lost: true });
+    throw new AttemptError("network", "the connection failed", { lost: true });
   } finally {
     // After the first byte only the idle limit holds: a long answer is no failure.
     clearTimeout(timer);
@@ -204,7 +205,7 @@ async function* redacted(chunks, provider) {
 function checkReply(format, json) {
   if (json?.error) throw new AttemptError("bad_reply", String(json.error.message ?? "an error in a 200 reply"));
   const reply = format.reply(json);
-  if (!Array.isArray(reply?.choices) || reply.choices.length === 0) throw new AttemptError("bad_reply", "the reply holds no choice");
+  if (!Array.isArray(reply?.choices) || reply.choices.length === 0) throw new AttemptError("bad_reply", "the reply holds no choice", { lost: true });
   return reply;
 }
 
@@ -219,7 +220,7 @@ async function firstToken(chunks) {
   const first = [];
   for (;;) {
     const { value: chunk, done } = await chunks.next();
-    if (done) throw new AttemptError("bad_reply", "the stream ended before its first token");
+    if (done) throw new AttemptError("bad_reply", "the stream ended before its first token", { lost: true });
     first.push(chunk);
     if (chunk.choices?.some(hasToken)) break;
   }

@@ -43,6 +43,11 @@ export function receiptHeaders(decision, { model = decision.model, failed = [] }
   );
 }
 
+/** What the answer really cost, once that is known. @param {number | undefined} usd @returns {Record<string, string>} */
+export function spentHeader(usd) {
+  return usd === undefined ? {} : { "x-pennyroute-spent-usd": /** @type {string} */ (dollars(usd)) };
+}
+
 /** What the decision expected of a model. @param {Decision} decision @param {string | null} model */
 export function estimateOf(decision, model) {
   const other = decision.alternatives.find((alternative) => alternative.model === model);

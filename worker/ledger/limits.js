@@ -11,7 +11,7 @@
  * | `requests`, `tokens` | calls begun, and their tokens | any 60 seconds |
  */
 
-import { matches } from "../globs.js";
+import { matches } from "../policy.js";
 
 /**
  * @typedef {{unit: "nanodollars" | "calls" | "requests" | "tokens", window: "day" | "month" | "minute" | null, max: number}} Limit
@@ -98,4 +98,9 @@ function inputBound(body) {
 function dearest(cost) {
   const all = [cost, ...(cost.tiers ?? []), ...(cost.hours ?? []), ...(cost.changes ?? [])];
   return { input: Math.max(...all.map(({ input }) => input)), output: Math.max(...all.map(({ output }) => output)) };
+}
+
+/** The longest that a call may last, from its reservation to its last byte. @param {Record<string, any>} env */
+export function callMs(env) {
+  return Number(env.CALL_MS ?? 600_000);
 }

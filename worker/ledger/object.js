@@ -5,6 +5,7 @@
 
 import { DurableObject } from "cloudflare:workers";
 import { Books } from "./books.js";
+import { callMs } from "./limits.js";
 import { Prices } from "./prices.js";
 
 /** Entries are kept for two months: the current period of every budget, and the one before. */
@@ -64,9 +65,4 @@ export class Ledger extends DurableObject {
     this.#alarmed = true;
     await this.ctx.storage.setAlarm(Date.now() + ms);
   }
-}
-
-/** The longest that a call can last: until its first token or whole reply, and then as long as it streams. @param {Record<string, any>} env */
-export function callMs(env) {
-  return Number(env.CALL_MS ?? 600_000);
 }

@@ -69,6 +69,7 @@ export async function startGateway({ port = 0, vars = {}, kv = {}, assets, modul
     modulesRoot: "/",
     bindings: { ...config.vars, ...vars },
     kvNamespaces: Object.keys(kv),
+    durableObjects: Object.fromEntries(config.durable_objects.bindings.map(({ name, class_name }) => [name, { className: class_name, useSQLite: true }])),
     ...(assets && { assets: { directory: assets, binding: config.assets.binding, routerConfig: { has_user_worker: true } } }),
     handleRuntimeStdio(stdout, stderr) {
       for (const stream of [stdout, stderr]) {
