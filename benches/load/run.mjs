@@ -4,7 +4,7 @@
 // JSON object.
 
 import { createHash } from "node:crypto";
-import { existsSync, mkdtempSync, readFileSync, rmSync } from "node:fs";
+import { mkdtempSync, readFileSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
@@ -64,7 +64,6 @@ const vars = {
   ...simulatedProviders(catalog, providers.ready.url),
   ...{ POLICY, ADMIN_KEY: ADMIN, CALL_MS: 20_000, FIRST_BYTE_MS: 3000, IDLE_MS: 3000, REPLY_MS: 5000 },
 };
-const shared = existsSync(join(root, "worker", "ledger"));
 const registry = { unsafeDevRegistryPath: join(folder, "registry") };
 const own = { LEDGER: { className: "Ledger", useSQLite: true } };
 const others = { LEDGER: { className: "Ledger", useSQLite: true, scriptName: "ledger" } };
@@ -75,9 +74,9 @@ async function startOne(name, options) {
   return { ...ready, child, alive: true, cpu: cpuMs(ready.pid), used: 0 };
 }
 /** @typedef {{url: string, pid: number, child: import("node:child_process").ChildProcess, alive: boolean, cpu: number, used: number}} Gateway */
-const startGateway = (/** @type {number} */ index) => startOne(`gateway-${index}`, shared ? { durableObjects: others } : {});
+const startGateway = (/** @type {number} */ index) => startOne(`gateway-${index}`, { durableObjects: others });
 
-const ledger = shared ? await startOne("ledger", { durableObjects: own, durableObjectsPersist: join(folder, "objects") }) : undefined;
+const ledger = await startOne("ledger", { durableObjects: own, durableObjectsPersist: join(folder, "objects") });
 /** @type {Gateway[]} */
 const gateways = [];
 for (let index = 0; index < GATEWAYS; index++) gateways.push(await startGateway(index));
@@ -141,8 +140,7 @@ const entries = await readBooks(providers.ready.url);
 const models = new Map(catalog.models.map((/** @type {any} */ model) => [`${model.provider}/${model.base}`, model]));
 const doubtful = new Set(load.answers.filter(({ targets }) => targets.some(({ alive }) => !alive)).map(({ user }) => user));
 const retried = new Set(load.answers.filter(({ retries }) => retries > 0).map(({ user }) => user));
-const charges = ledger && (await settled(ledger));
-const reconciled = charges ? reconcile(entries, charges, ({ user }) => doubtful.has(String(user)), models) : {};
+const reconciled = reconcile(entries, await settled(ledger), ({ user }) => doubtful.has(String(user)), models);
 const workload = overWorkload(entries, MODEL_LIMITS);
 const scarce = new Set(load.answers.flatMap(({ user }) => (keyOf(Number(user.split("-")[1])) === "scarce" ? [user] : [])));
 const spent = {
@@ -184,11 +182,11 @@ const result = {
   complete: count("complete"),
   wellformed_errors: count("error"),
   lost: count("lost", "reset"),
-  duplicate_charges: answeredTwice(entries, retried) + sharedIds(entries) + (reconciled.charged_twice ?? 0),
-  budget_overshoot_usd: charges ? Math.max(0, spent.tenant - BUDGETS.tenant) + Math.max(0, spent.scarce - BUDGETS.scarce) : null,
-  workload_overshoot: charges ? sum(workload.map(({ over }) => over)) : null,
-  ledger_mismatch_tokens: reconciled.ledger_mismatch_tokens ?? null,
-  unsettled: reconciled.unsettled ?? null,
+  duplicate_charges: answeredTwice(entries, retried) + sharedIds(entries) + reconciled.charged_twice,
+  budget_overshoot_usd: Math.max(0, spent.tenant - BUDGETS.tenant) + Math.max(0, spent.scarce - BUDGETS.scarce),
+  workload_overshoot: sum(workload.map(({ over }) => over)),
+  ledger_mismatch_tokens: reconciled.ledger_mismatch_tokens,
+  unsettled: reconciled.unsettled,
   p50_ms: quantile(ours, 0.5),
   p99_ms: quantile(ours, 0.99),
   cpu_p99_ms: quantile([...cpu.plain, ...cpu.stream], 0.99),
@@ -206,10 +204,10 @@ const result = {
   spent_usd: spent,
   budgets_usd: BUDGETS,
   workload,
-  ledger: charges && reconciled,
+  ledger: reconciled,
   memory,
 };
-await Promise.all([...standing(), ...(ledger ? [ledger] : [])].map(({ child }) => stop(child)));
+await Promise.all([...standing(), ledger].map(({ child }) => stop(child)));
 await stop(providers.child);
 rmSync(folder, { recursive: true, force: true });
 console.log(JSON.stringify(result));

@@ -56,4 +56,11 @@ test("under faults and load, every request ends well and nothing is charged wron
   assert.ok(result.fates.stall > 0 || result.fates.late_stall > 0, "no call stalled");
   assert.equal(result.lost, 0);
   assert.equal(result.duplicate_charges, 0);
+  assert.equal(result.budget_overshoot_usd, 0);
+  assert.equal(result.workload_overshoot, 0);
+  assert.equal(result.ledger_mismatch_tokens, 0, stderr);
+  assert.ok(result.ledger.settled > 400, line);
+  assert.equal(result.ledger.undercharged, 0);
+  assert.equal(result.ledger.open, 0);
+  assert.ok(result.errors.budget_spent > 0, "no request met the budget that is too small");
 });
