@@ -85,7 +85,7 @@ const headers = (/** @type {number} */ index) => ({ authorization: `Bearer ${KEY
 const say = (/** @type {string} */ text) => console.error(text);
 
 // First without faults: what a gateway adds where nothing waits in a queue.
-const quiet = { targets: standing, clients: 4, count: Math.max(40, Math.min(1000, Math.floor(requests / 20))) };
+const quiet = { targets: standing, clients: 4, count: Math.max(40, Math.min(400, Math.floor(requests / 15))) };
 const plenty = () => headers(1);
 await drive({ ...quiet, headers: plenty, request: (index) => requestOf(seed, "warm", index) });
 const light = await drive({ ...quiet, headers: plenty, request: (index) => requestOf(seed, "light", index) });
