@@ -1,4 +1,4 @@
-// What the gateway adds in a real workerd: cold start, first request, and one decision over HTTP.
+// What the gateway adds in a real workerd: cold start and its CPU, first request, and one decision over HTTP.
 //
 // workerd stops its clock while code runs, so everything is measured from outside. What belongs to
 // workerd and HTTP rather than to routing is shown beside it: an empty Worker's start, and /healthz.
@@ -7,6 +7,7 @@ import { gzipSync } from "node:zlib";
 import { performance } from "node:perf_hooks";
 import { Miniflare } from "miniflare";
 import { bundleWorker, readConfig, startGateway } from "../src/js/tools/gateway.mjs";
+import { cpuMs, workerdOf } from "./load/process.mjs";
 
 const ROUNDS = 3;
 const REQUESTS = 2000;
@@ -39,8 +40,9 @@ async function emptyStart() {
   const script = "export default { fetch() { return new Response('ok'); } }";
   const miniflare = new Miniflare({ modules: true, script, cf: false, compatibilityDate: compatibility_date });
   const [ms] = await timed(async () => (await miniflare.dispatchFetch("http://localhost/")).text());
+  const cpu = cpuMs(workerdOf(process.pid));
   await miniflare.dispose();
-  return ms;
+  return { ms, cpu };
 }
 
 async function measure(url, path, init, count) {
@@ -62,6 +64,7 @@ const gzipped = modules.reduce((sum, { contents }) => sum + gzipSync(contents).l
 const route = (i) => ({ method: "POST", body: JSON.stringify({ prompt: `${PROMPTS[i % PROMPTS.length]} (${i})` }) });
 
 const starts = [];
+const startCpus = [];
 const empties = [];
 const firsts = [];
 let routes;
@@ -74,6 +77,7 @@ for (let start = 0; start < ROUNDS; start++) {
     return started;
   });
   starts.push(ms);
+  startCpus.push(cpuMs(workerdOf(process.pid)));
   firsts.push((await measure(gateway.url, "/v1/route", route, 1))[0]);
   if (start === ROUNDS - 1) {
     await measure(gateway.url, "/v1/route", route, 300);
@@ -85,7 +89,9 @@ for (let start = 0; start < ROUNDS; start++) {
 
 const result = {
   cold_start_ms: median(starts),
-  cold_start_empty_worker_ms: median(empties),
+  cold_start_empty_worker_ms: median(empties.map(({ ms }) => ms)),
+  start_cpu_ms: median(startCpus),
+  start_cpu_empty_worker_ms: median(empties.map(({ cpu }) => cpu)),
   first_route_ms: median(firsts),
   route_ms: quantiles(routes),
   healthz_ms: quantiles(health),
@@ -93,6 +99,7 @@ const result = {
   bundle_gzip_bytes: gzipped,
 };
 console.log(`cold start       ${result.cold_start_ms} ms (an empty Worker: ${result.cold_start_empty_worker_ms} ms)`);
+console.log(`CPU of the start  ${result.start_cpu_ms} ms, all threads of workerd (an empty Worker: ${result.start_cpu_empty_worker_ms} ms)`);
 console.log(`first /v1/route  ${result.first_route_ms} ms`);
 console.log(`/v1/route        p50 ${result.route_ms.p50} ms, p99 ${result.route_ms.p99} ms`);
 console.log(`/healthz         p50 ${result.healthz_ms.p50} ms, p99 ${result.healthz_ms.p99} ms (HTTP and workerd alone)`);

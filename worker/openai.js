@@ -42,13 +42,13 @@ export async function readBody(request, limit) {
  * @returns {Promise<{text: string, json: Record<string, any>}>}
  */
 export async function readJson(request, limit) {
-  const tooLarge = new HttpError(413, "body_too_large", `The body exceeds ${limit} bytes.`);
-  if (Number(request.headers.get("content-length")) > limit) throw tooLarge;
+  const tooLarge = () => new HttpError(413, "body_too_large", `The body exceeds ${limit} bytes.`);
+  if (Number(request.headers.get("content-length")) > limit) throw tooLarge();
   const chunks = [];
   let size = 0;
   for await (const chunk of request.body ?? []) {
     size += chunk.byteLength;
-    if (size > limit) throw tooLarge;
+    if (size > limit) throw tooLarge();
     chunks.push(chunk);
   }
   let text;

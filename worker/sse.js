@@ -22,6 +22,7 @@ export class StreamError extends Error {
 export async function* readEvents(response, { signal, idleMs }) {
   if (!response.body) throw new StreamError("bad_reply", "the reply is empty");
   const reader = response.body.getReader();
+  const idle = new Idle(idleMs, () => reader.cancel().catch(() => {}));
   const decoder = new TextDecoder();
   // Pieces of a line that is not whole yet; joined once, so that a long line costs no more per byte.
   /** @type {string[]} */
@@ -29,7 +30,7 @@ export async function* readEvents(response, { signal, idleMs }) {
   let length = 0;
   try {
     for (;;) {
-      const { value, done } = await withinIdle(reader, idleMs);
+      const { value, done } = await idle.within(reader.read());
       const text = done ? decoder.decode() : decoder.decode(value, { stream: true });
       length += text.length;
       if (length > LONGEST_EVENT) throw new StreamError("bad_reply", "an event is too long");
@@ -54,6 +55,7 @@ export async function* readEvents(response, { signal, idleMs }) {
     if (error instanceof StreamError || signal.aborted) throw error;
     throw new StreamError("network", "the connection was cut");
   } finally {
+    idle.end();
     // However this ends, the provider must not go on generating for nobody.
     reader.cancel().catch(() => {});
   }
@@ -70,17 +72,47 @@ function parse(data) {
   throw new StreamError("bad_reply", "an event of the stream is not a JSON object");
 }
 
-/** @param {ReadableStreamDefaultReader<Uint8Array>} reader @param {number} idleMs */
-async function withinIdle(reader, idleMs) {
-  /** @type {ReturnType<typeof setTimeout> | undefined} */
-  let timer;
-  const idle = new Promise((_, reject) => {
-    timer = setTimeout(() => reject(new StreamError("timeout", `the stream stalled for ${idleMs / 1000} s`)), idleMs);
-  });
-  try {
-    return await Promise.race([reader.read(), idle]);
-  } finally {
-    clearTimeout(timer);
+/**
+ * Ends reads that take too long. There is one timer for all reads of a stream: one for each of them
+ * would cost more than the read. Time in which nobody reads does not count.
+ */
+class Idle {
+  #ms;
+  #stop;
+  #timer;
+  /** When the read that is under way began. @type {number | undefined} */
+  #since;
+  #stalled = false;
+
+  /** @param {number} ms @param {() => void} stop ends the read */
+  constructor(ms, stop) {
+    this.#ms = ms;
+    this.#stop = stop;
+    this.#timer = setTimeout(() => this.#check(), ms);
+  }
+
+  #check() {
+    const left = this.#since === undefined ? this.#ms : this.#since + this.#ms - Date.now();
+    if (left > 0) {
+      this.#timer = setTimeout(() => this.#check(), left);
+      return;
+    }
+    this.#stalled = true;
+    this.#stop();
+  }
+
+  /** @template T @param {Promise<T>} read @returns {Promise<T>} */
+  async within(read) {
+    this.#since = Date.now();
+    const result = await read;
+    this.#since = undefined;
+    // A read that was ended looks like the end of the stream.
+    if (this.#stalled) throw new StreamError("timeout", `the stream stalled for ${this.#ms / 1000} s`);
+    return result;
+  }
+
+  end() {
+    clearTimeout(this.#timer);
   }
 }
 

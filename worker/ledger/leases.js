@@ -247,6 +247,8 @@ export class Leases {
       metrics.merge(counted);
       throw error;
     }
+    // What it holds is plain data, ours to keep; workerd holds on to the call until it is told.
+    answer[Symbol.dispose]?.();
     this.#answered = Math.max(this.#answered, seq);
     for (const call of calls) {
       // A call that has ended since then is to be told again.

@@ -84,7 +84,8 @@ export async function startGateway({ port = 0, vars = {}, kv = {}, assets, cache
     ...options,
   });
   try {
-    const url = (await miniflare.ready).origin;
+    const ready = await miniflare.ready;
+    const url = (options.unsafeDirectSockets ? await miniflare.unsafeGetDirectURL() : ready).origin;
     for (const [binding, entries] of Object.entries(kv)) {
       const namespace = await miniflare.getKVNamespace(binding);
       for (const [name, value] of Object.entries(entries)) await namespace.put(name, value);
