@@ -98,7 +98,7 @@ export async function complete(request, asked, env, api, { ctx, settings, caller
       if (auto && !health.begin(model, calling)) throw new AttemptError("resting", "it failed lately, and one call at a time tries it again", { ofGateway: true });
       const most = mostOutput(sent, model, meter.mostOutput);
       const upstream = upstreamBody(sent, model, provider, most);
-      reserved = await meter.reserve(id, model, upstream, most);
+      reserved = await meter.reserve(id, model, upstream, most, estimateOf(decision, model.id).quality);
       const within = (/** @type {unknown} */ ms, /** @type {number} */ fallback) => Math.min(Number(ms ?? fallback), deadline - Date.now());
       const answer = await callProvider(provider, upstream, {
         signal: client.signal,

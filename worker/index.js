@@ -8,6 +8,7 @@
  * | `POST /v1/responses` | the same in the words of OpenAI's Responses API |
  * | `POST /v1/messages` | the same in the words of Anthropic's API |
  * | `POST /v1/messages/count_tokens` | an estimate of the input tokens |
+ * | `POST /v1/feedback` | how good an answer was |
  * | `GET /v1/models` | `auto` and the models that can be chosen |
  * | `GET /healthz` | whether it stands, and on which artifacts |
  * | `GET /metrics`, `GET /dashboard` | how it does, for Prometheus and for people; for the owner |
@@ -25,7 +26,7 @@ import { dashboard } from "./dashboard.js";
 import { errorResponse, HttpError, toHttpError } from "./errors.js";
 import { Metrics, metrics } from "./metrics.js";
 import { observe } from "./observe.js";
-import { chatRequest, isAuto, modelEntry, modelList, modelNotFound, readBody, readPolicy } from "./openai.js";
+import { badField, chatRequest, isAuto, modelEntry, modelList, modelNotFound, readBody, readPolicy } from "./openai.js";
 import { keysOf, permitted, resolve } from "./policy.js";
 import { headerValue, receiptHeaders } from "./receipts.js";
 import { openSession } from "./sessions.js";
@@ -58,6 +59,7 @@ const ROUTES = {
   ...ADMIN_ROUTES,
   "/v1/models": { GET: allModels },
   "/v1/route": { POST: route },
+  "/v1/feedback": { POST: feedback },
   "/v1/messages/count_tokens": { POST: countTokens },
   ...Object.fromEntries(Object.entries(APIS).map(([path, api]) => [path, { POST: completion(api) }])),
 };
@@ -215,6 +217,26 @@ async function route(request, env, { settings: now, caller, summary }) {
   const decision = now.route({ warm: session.warm(), reuse: session.reuse(), ...rest, ...resolve(policyOf(now), caller, asked, now.models) });
   Object.assign(summary, { id: decision.id, asked: typeof model === "string" ? model : undefined, group, code: decision.code, chosen: decision.model });
   return Response.json(decision, { headers: receiptHeaders(decision) });
+}
+
+/**
+ * `POST /v1/feedback`, `{"id", "correct"}`: how good the answer to a decision was, `true`, `false` or a grade from
+ * 0 to 1. The ledger keeps it beside the quality that was expected, by model. @type {Handler}
+ */
+async function feedback(request, env, { caller }) {
+  const { id, correct, ...unknown } = await readBody(request, Number(env.MAX_BODY_BYTES ?? DEFAULT_BODY_BYTES));
+  const [name] = Object.keys(unknown);
+  if (name !== undefined) throw badField(name, "is not known; known are id, correct");
+  if (typeof id !== "string" || !/^[0-9a-f-]{36}$/.test(id)) throw badField("id", "is not the id of a decision, as x-pennyroute-id tells it");
+  const grade = typeof correct === "boolean" ? Number(correct) : correct;
+  if (typeof grade !== "number" || !(grade >= 0 && grade <= 1)) throw badField("correct", "is not true, false or a number from 0 to 1");
+  if (!env.LEDGER) throw new HttpError(501, "no_ledger", "Feedback is kept by the ledger, and no Durable Object is bound as LEDGER.");
+  const ledger = env.LEDGER.get(env.LEDGER.idFromName(caller.tenant));
+  const model = await ledger.feedback(id, caller.key ?? "", grade).catch(() => {
+    throw new HttpError(503, "ledger_unreachable", "The ledger cannot be reached; nothing was kept.");
+  });
+  if (model === null) throw new HttpError(404, "unknown_decision", `id: this key has no answer of decision ${id}.`, { param: "id" });
+  return Response.json({ id, model, correct: grade });
 }
 
 /** A route that answers in one of the APIs that clients speak. @param {import("./complete.js").Api} api @returns {Handler} */

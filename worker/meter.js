@@ -109,9 +109,10 @@ export class Meter {
    * @param {CatalogModel} model
    * @param {Record<string, any>} body as sent
    * @param {number} mostOutput tokens of one choice, as sent
+   * @param {number} [quality] that the decision expects of it
    * @returns {Promise<Reserved>}
    */
-  async reserve(id, model, body, mostOutput) {
+  async reserve(id, model, body, mostOutput, quality) {
     const ledger = this.#ledger;
     if (!ledger) return { settle() {}, lose() {}, cancel() {} };
     const io = this.#io;
@@ -119,6 +120,7 @@ export class Meter {
     const reserved = reserve(model, body, mostOutput);
     const call = {
       ...{ id, key: this.#caller.key ?? "", model: model.id, amounts: amountsOf(limits, reserved), nanodollars: reserved.nanodollars },
+      quality: quality ?? null,
       ms: callMs(io.env) + SLACK_MS,
     };
     const answer = await ledger.draw(call, limits, io);

@@ -103,7 +103,7 @@ async function run(seed, limits, { lossy, kills, restarts }) {
   let n = 0;
   async function request(isolate) {
     const reserved = { nanodollars: 500 + Math.floor(next() * 4_000), tokens: 50 + Math.floor(next() * 400) };
-    const call = { id: `call-${n++}`, key: "", model: "a", amounts: amountsOf(limits, reserved), nanodollars: reserved.nanodollars, ms: CALL_MS };
+    const call = { id: `call-${n++}`, key: "", model: "a", amounts: amountsOf(limits, reserved), nanodollars: reserved.nanodollars, quality: 0.8, ms: CALL_MS };
     const answer = await isolate.leases.draw(call, limits, isolate.io);
     if (isolate.dead) return;
     if (!answer.granted) return void (seen[answer.limit === null ? "unreachable" : "refused"] += 1);

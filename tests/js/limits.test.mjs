@@ -108,6 +108,25 @@ describe("the ledger", { concurrency: 3 }, () => {
     await slow.close();
   });
 
+  test("feedback is kept beside what was expected, for whoever asked", async () => {
+    const keys = { a: { sha256: sha256("key-a") }, b: { sha256: sha256("key-b") } };
+    const gateway = await started({ keys });
+    const answer = await gateway.chat({ model: MODEL }, "key-a");
+    const id = answer.headers.get("x-pennyroute-id");
+    await settled(gateway, 1);
+    const tell = (body, key = "key-a") => gateway.ask("POST", "/v1/feedback", body, key);
+    assert.deepEqual((await tell({ id, correct: false })).json, { id, model: MODEL, correct: 0 });
+    assert.deepEqual((await tell({ id, correct: 0.75 })).json, { id, model: MODEL, correct: 0.75 });
+    const { feedback } = await gateway.ledger();
+    assert.deepEqual(feedback, [{ model: MODEL, answers: 1, correct: 0.75, expected: Number(feedback[0].expected) }]);
+    assert.ok(feedback[0].expected > 0.2 && Math.abs(feedback[0].expected - Number(answer.headers.get("x-pennyroute-quality"))) < 1e-3);
+    assert.equal((await tell({ id, correct: true }, "key-b")).json.error.code, "unknown_decision");
+    for (const [body, param] of [[{ id }, "correct"], [{ id, correct: 2 }, "correct"], [{ id: 5, correct: 1 }, "id"], [{ id, correct: 1, note: "x" }, "note"]]) {
+      const { status, json } = await tell(body);
+      assert.deepEqual([status, json.error.param], [400, param]);
+    }
+  });
+
   test("a budget is never exceeded, and then says so", async () => {
     const gateway = await started({ budget_usd: { day: 0.006 }, max_output_tokens: 100 });
     const answers = [];

@@ -29,6 +29,7 @@
  * @property {string} model
  * @property {Record<string, number>} amounts reserved, by limit
  * @property {number} nanodollars reserved
+ * @property {number | null} quality estimated, 0 to 1
  * @property {number} ms the most that it may last from now
  * @property {Usage} [usage] once it has ended
  *
@@ -50,7 +51,7 @@ const SCHEMA = `
   CREATE TABLE IF NOT EXISTS entries (
     n INTEGER PRIMARY KEY, id TEXT UNIQUE NOT NULL, state TEXT NOT NULL, isolate TEXT NOT NULL, key TEXT NOT NULL, model TEXT NOT NULL,
     at INTEGER NOT NULL, deadline INTEGER NOT NULL, amounts TEXT NOT NULL, reserved INTEGER NOT NULL,
-    nanodollars INTEGER NOT NULL, input_tokens INTEGER NOT NULL, output_tokens INTEGER NOT NULL);
+    nanodollars INTEGER NOT NULL, input_tokens INTEGER NOT NULL, output_tokens INTEGER NOT NULL, quality REAL);
   CREATE INDEX IF NOT EXISTS open_entries ON entries (state) WHERE state = 'open';
   CREATE INDEX IF NOT EXISTS entries_at ON entries (at);
   CREATE INDEX IF NOT EXISTS doubts ON entries (isolate) WHERE id LIKE 'doubt %';
@@ -58,6 +59,7 @@ const SCHEMA = `
   CREATE TABLE IF NOT EXISTS charges (name TEXT, period TEXT, amount INTEGER NOT NULL, PRIMARY KEY (name, period));
   CREATE TABLE IF NOT EXISTS leases (
     isolate TEXT PRIMARY KEY, expires INTEGER NOT NULL, seq INTEGER NOT NULL, turn INTEGER NOT NULL, amounts TEXT NOT NULL);
+  CREATE TABLE IF NOT EXISTS feedback (entry INTEGER PRIMARY KEY, correct REAL NOT NULL, at INTEGER NOT NULL);
 `;
 
 /** One limit and all that counts against it. */
@@ -207,7 +209,7 @@ export class Books {
       if (expires > now) continue;
       this.#drop(isolate);
       const nanodollars = Math.max(0, ...this.#of(amounts).map(([account, amount]) => (account.limit.unit === "nanodollars" ? amount : 0)));
-      this.#enter({ id: `doubt ${isolate} ${turn}`, key: "", model: "", amounts, nanodollars, ms: this.#callMs }, isolate, now);
+      this.#enter({ id: `doubt ${isolate} ${turn}`, key: "", model: "", amounts, nanodollars, quality: null, ms: this.#callMs }, isolate, now);
     }
     for (const [id, { deadline, nanodollars }] of this.#open) {
       if (deadline <= now) this.#settle(id, { state: "unsettled", nanodollars, input_tokens: 0, output_tokens: 0 });
@@ -225,7 +227,26 @@ export class Books {
     this.expire(now);
     const [totals] = this.#rows(`SELECT COUNT(*) AS calls, COALESCE(SUM(nanodollars), 0) AS nanodollars, COALESCE(SUM(input_tokens), 0) AS input_tokens,
       COALESCE(SUM(output_tokens), 0) AS output_tokens, COALESCE(SUM(state = 'open'), 0) AS open, COALESCE(SUM(state = 'unsettled'), 0) AS unsettled FROM entries`);
-    return { totals, limits: this.limits(now), isolates: this.#leases.size };
+    const feedback = this.#rows(`SELECT model, COUNT(*) AS answers, AVG(correct) AS correct, AVG(quality) AS expected
+      FROM feedback JOIN entries ON entries.n = feedback.entry GROUP BY model ORDER BY answers DESC`);
+    return { totals, limits: this.limits(now), isolates: this.#leases.size, feedback };
+  }
+
+  /**
+   * How good an answer was; told again, it replaces what was told before.
+   * @param {string} decision its id
+   * @param {string} key of the client that asked for it
+   * @param {number} correct 0 to 1
+   * @param {number} now
+   * @returns {string | null} the model that had answered; null: the client has no such answer
+   */
+  feedback(decision, key, correct, now) {
+    // The last of a decision's calls is the one that answered.
+    const query = "SELECT n, model FROM entries WHERE id >= ? AND id < ? AND key = ? AND state IN ('settled', 'unsettled') ORDER BY n DESC LIMIT 1";
+    const [entry] = this.#rows(query, `${decision}.`, `${decision}/`, key);
+    if (!entry) return null;
+    this.#sql.exec("INSERT OR REPLACE INTO feedback VALUES (?, ?, ?)", entry.n, correct, now);
+    return entry.model;
   }
 
   /** @param {number} now */
@@ -242,6 +263,7 @@ export class Books {
 
   /** Forgets entries and periods that ended before `until`. @param {number} until ms */
   prune(until) {
+    this.#sql.exec("DELETE FROM feedback WHERE entry IN (SELECT n FROM entries WHERE at < ?)", until);
     this.#sql.exec("DELETE FROM entries WHERE at < ? AND state != 'open'", until);
     for (const [name, { charges }] of this.#accounts) {
       for (const key of charges.keys()) {
@@ -286,7 +308,7 @@ export class Books {
   }
 
   /** @param {Call} call @param {string} isolate @param {number} now */
-  #enter({ id, key, model, amounts, nanodollars, ms }, isolate, now) {
+  #enter({ id, key, model, amounts, nanodollars, quality, ms }, isolate, now) {
     const entry = { at: now, deadline: now + ms, isolate, amounts, nanodollars, state: "open" };
     this.#open.set(id, entry);
     for (const [account, amount, name] of this.#of(amounts)) {
@@ -294,9 +316,9 @@ export class Books {
       this.#note(account, name, now);
     }
     this.#sql.exec(
-      `INSERT INTO entries (id, state, isolate, key, model, at, deadline, amounts, reserved, nanodollars, input_tokens, output_tokens)
-       VALUES (?, 'open', ?, ?, ?, ?, ?, ?, ?, ?, 0, 0)`,
-      ...[id, isolate, key, model, now, entry.deadline, JSON.stringify(amounts), nanodollars, nanodollars],
+      `INSERT INTO entries (id, state, isolate, key, model, at, deadline, amounts, reserved, nanodollars, input_tokens, output_tokens, quality)
+       VALUES (?, 'open', ?, ?, ?, ?, ?, ?, ?, ?, 0, 0, ?)`,
+      ...[id, isolate, key, model, now, entry.deadline, JSON.stringify(amounts), nanodollars, nanodollars, quality],
     );
   }
 

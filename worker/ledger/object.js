@@ -47,6 +47,11 @@ export class Ledger extends DurableObject {
     return { ...this.#books.report(Date.now()), prices: this.#prices.current };
   }
 
+  /** @param {string} decision @param {string} key @param {number} correct */
+  feedback(decision, key, correct) {
+    return this.#books.feedback(decision, key, correct, Date.now());
+  }
+
   /** What was counted, and the limits as they stand. */
   metrics() {
     return { counted: this.#metrics.copy(), limits: this.#books.limits(Date.now()) };
