@@ -138,7 +138,7 @@ function unknownKnob(name) {
 }
 
 /** @param {string} param @param {string} what */
-export export function badField(param, what) {
+export function badField(param, what) {
   return new HttpError(400, "bad_request", `${param}: ${what}.`, { param });
 }
 
