@@ -72,8 +72,8 @@ export async function complete(request, asked, env, api, { ctx, settings, caller
   const client = new AbortController();
   let end = finish;
   const gone = () => {
-    client.abort();
     end({ status: 499, error: "client_closed_request" });
+    client.abort();
   };
   request.signal.addEventListener("abort", gone);
   const deadline = began + Number(env.DEADLINE_MS ?? 300_000);
@@ -141,7 +141,7 @@ export async function complete(request, asked, env, api, { ctx, settings, caller
         finish(more);
       };
       const failure = (/** @type {string} */ name) => health.failed(model, { failure: name, ofProvider: false, retryAfter: null }, Date.now());
-      const frames = told(api, api.frames(chunks, asked), model.id, { abort: () => client.abort(), end, failure });
+      const frames = told(api, api.frames(chunks, asked), model.id, { client, end, failure });
       return new Response(streamOf(frames, gone), {
         headers: { ...headers, "content-type": "text/event-stream; charset=utf-8", "cache-control": "no-cache" },
       });
@@ -200,9 +200,9 @@ async function* served(chunks, { model, hideUsage, ends, onChunk, onUsage, recei
  * @param {Api} api
  * @param {AsyncGenerator<string>} frames
  * @param {string} model
- * @param {{abort: () => void, end: Call["finish"], failure: (name: string) => void}} on
+ * @param {{client: AbortController, end: Call["finish"], failure: (name: string) => void}} on
  */
-async function* told(api, frames, model, { abort, end, failure: note }) {
+async function* told(api, frames, model, { client, end, failure: note }) {
   let sent = 0;
   try {
     for await (const frame of frames) {
@@ -211,11 +211,12 @@ async function* told(api, frames, model, { abort, end, failure: note }) {
     }
     end();
   } catch (error) {
+    if (client.signal.aborted) return; // nobody is there to be told
     const { failure, message } = error instanceof StreamError ? error : { failure: "internal", message: "the gateway failed" };
     if (error instanceof StreamError) note(failure);
     else console.error("pennyroute: unexpected error", error);
     end({ error: `stream_${failure}` });
     yield api.errorFrame(new HttpError(502, `stream_${failure}`, `${model}, while answering: ${message}`, { type: "server_error" }), sent);
-    abort();
+    client.abort();
   }
 }

@@ -93,8 +93,7 @@ export function mostOutput(body, model, most) {
  */
 export function upstreamBody(body, model, provider, most) {
   const { pennyroute: _ours, max_tokens: _old, max_completion_tokens: _new, ...rest } = body;
-  const limit = body.max_completion_tokens ? "max_completion_tokens" : body.max_tokens ? "max_tokens" : provider.limit;
-  const sent = { ...rest, model: provider.models[model.id] ?? model.base, [limit]: most };
+  const sent = { ...rest, model: provider.models[model.id] ?? model.base, [provider.limit]: most };
   return model.effort ? { ...sent, reasoning_effort: model.effort } : sent;
 }
 

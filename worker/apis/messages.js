@@ -1,7 +1,7 @@
 /** Anthropic's `/v1/messages`, translated to and from chat completions. */
 
 import { StreamError } from "../sse.js";
-import { contentOf, counts, defined, ending, given, list, object, piecesOf, text, Turns, unsupported } from "./shared.js";
+import { contentOf, counts, defined, ending, given, list, object, piecesOf, text, Turns, unsupported, without } from "./shared.js";
 
 /** Anthropic's error types; other statuses below 500 are the request's fault, the rest is the API's. */
 const ERRORS = /** @type {Record<number, string>} */ ({
@@ -20,6 +20,8 @@ const STOP_REASONS = { stop: "end_turn", length: "max_tokens", tool_calls: "tool
 /** Tool choices in chat's words. @type {Map<unknown, string>} */
 const CHOICES = new Map([["auto", "auto"], ["any", "required"], ["none", "none"]]);
 
+const AT_ANTHROPIC = "what runs on Anthropic's servers is not offered here";
+
 /** Longest `user` that OpenAI accepts. */
 const LONGEST_USER = 64;
 
@@ -29,14 +31,11 @@ export const messages = {
     const { system, messages, tools, tool_choice, stop_sequences, max_tokens, metadata, output_config, ...rest } = body;
     // These only tune how Anthropic serves a request; its answer means the same without them.
     const { service_tier: _tier, context_management: _trim, cache_control: _auto, inference_geo: _geo, ...more } = rest;
-    for (const name of ["container", "mcp_servers"]) {
-      if (given(more[name])) throw unsupported("parameter", name, "what runs on Anthropic's servers is not offered here");
-    }
     const { name: tool, disable_parallel_tool_use: single, ...choice } = given(tool_choice) ? object(tool_choice, "tool_choice") : {};
     const { effort, format } = given(output_config) ? object(output_config, "output_config") : {};
     const user = metadata?.user_id;
     return defined({
-      ...more,
+      ...without(more, { container: AT_ANTHROPIC, mcp_servers: AT_ANTHROPIC }),
       messages: chatMessages(system, messages),
       tools: given(tools) ? list(tools, "tools").map((tool, i) => chatTool(tool, `tools[${i}]`)) : undefined,
       tool_choice: toolChoice(choice.type, tool),
@@ -50,14 +49,14 @@ export const messages = {
     });
   },
 
-  reply({ id, model, choices: [{ message, finish_reason }], usage, pennyroute }) {
+  reply({ id, model, choices: [choice], usage, pennyroute }) {
     const blocks = new Blocks();
-    for (const piece of piecesOf(message, new Map())) run(blocks.add(piece));
-    run(blocks.close());
+    for (const piece of piecesOf(choice?.message, new Map())) for (const _event of blocks.add(piece));
+    for (const _event of blocks.close());
     return {
       ...start(id, model),
       content: blocks.content,
-      stop_reason: STOP_REASONS[ending(finish_reason, blocks)],
+      stop_reason: STOP_REASONS[ending(choice?.finish_reason, blocks)],
       usage: usageOf(usage),
       ...(pennyroute && { pennyroute }),
     };
@@ -97,14 +96,9 @@ function error({ status, message }) {
   return { type: "error", error: { type, message } };
 }
 
-/** @param {{type: string}} event */
+/** @param {{type: string, [more: string]: any}} event */
 function frame(event) {
   return `event: ${event.type}\ndata: ${JSON.stringify(event)}\n\n`;
-}
-
-/** @param {Iterable<unknown>} events */
-function run(events) {
-  for (const _event of events);
 }
 
 /** A message before its content. @param {unknown} id @param {string} model */

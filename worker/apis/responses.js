@@ -1,14 +1,17 @@
 /** OpenAI's `/v1/responses`, translated to and from chat completions. Nothing is kept between two requests. */
 
 import { errorBody } from "../errors.js";
-import { contentOf, counts, defined, ending, given, list, object, piecesOf, text, Turns, unsupported } from "./shared.js";
+import { contentOf, counts, defined, ending, given, list, object, piecesOf, text, Turns, unsupported, without } from "./shared.js";
 
-/** What asks for something that a server has kept. */
-const KEPT = {
-  previous_response_id: "send the whole conversation as `input`",
-  conversation: "send the whole conversation as `input`",
-  background: "the answer comes with the request that asked for it",
-  prompt: "send its text as `instructions` and `input`",
+const KEEPS_NOTHING = "the gateway keeps nothing between requests";
+
+/** What is not done, and what to do instead. */
+const REFUSED = {
+  previous_response_id: `${KEEPS_NOTHING}; send the whole conversation as \`input\``,
+  conversation: `${KEEPS_NOTHING}; send the whole conversation as \`input\``,
+  background: `${KEEPS_NOTHING}; the answer comes with the request that asks for it`,
+  prompt: `${KEEPS_NOTHING}; send the prompt's text as \`instructions\` and \`input\``,
+  top_logprobs: "log probabilities are told by /v1/chat/completions only",
 };
 
 const INCOMPLETE = /** @type {Record<string, string>} */ ({ length: "max_output_tokens", content_filter: "content_filter" });
@@ -19,15 +22,11 @@ export const responses = {
     const { instructions, input, tools, tool_choice, text: output, max_output_tokens, reasoning, ...rest } = body;
     // The answer tells `metadata` again; the others only bear on what is kept, or on tools that are not offered here.
     const { metadata: _told, store: _store, include: _include, truncation: _truncation, max_tool_calls: _calls, stream_options: _obfuscation, ...more } = rest;
-    for (const [name, instead] of Object.entries(KEPT)) {
-      if (given(more[name])) throw unsupported("parameter", name, `the gateway keeps nothing between requests; ${instead}`);
-    }
-    if (more.top_logprobs) throw unsupported("parameter", "top_logprobs", "log probabilities are told by /v1/chat/completions only");
     const { effort } = given(reasoning) ? object(reasoning, "reasoning") : {};
     const { format, verbosity } = given(output) ? object(output, "text") : {};
     const offered = given(tools) ? list(tools, "tools").map((tool, i) => chatTool(tool, `tools[${i}]`)) : undefined;
     return defined({
-      ...more,
+      ...without(more, REFUSED),
       messages: chatMessages(instructions, input),
       ...choice(tool_choice, offered),
       max_completion_tokens: max_output_tokens ?? undefined,
@@ -38,11 +37,11 @@ export const responses = {
     });
   },
 
-  reply({ choices: [{ message, finish_reason }], usage, pennyroute, ...completion }, body) {
+  reply({ choices: [choice], usage, pennyroute, ...completion }, body) {
     const output = new Output(keepsReasoning(body));
-    for (const piece of piecesOf(message, new Map())) for (const _event of output.add(piece));
+    for (const piece of piecesOf(choice?.message, new Map())) for (const _event of output.add(piece));
     for (const _event of output.close());
-    return ended(response(body, completion), output, { reason: finish_reason, usage, pennyroute });
+    return ended(response(body, completion), output, { reason: choice?.finish_reason, usage, pennyroute });
   },
 
   async *frames(chunks, body) {
@@ -298,7 +297,7 @@ function addItem(turns, item, place) {
   } else if (type === "reasoning") {
     think(turns, reasoningOf(item, place));
   } else if (type === "item_reference") {
-    throw unsupported("content", place, "the gateway keeps nothing between requests, so an item cannot be referred to; send `store: false` and whole items");
+    throw unsupported("content", place, `${KEEPS_NOTHING}; set \`store: false\` and send whole items`);
   } else {
     throw unsupported("content", place, `an item of type ${JSON.stringify(type)} cannot be sent on from here`);
   }

@@ -29,6 +29,18 @@ export function object(value, place) {
   return value;
 }
 
+/**
+ * A body without the fields that ask for what the gateway does not do; one that asks is refused.
+ * @param {Record<string, any>} body
+ * @param {Record<string, string>} refused why, by field
+ */
+export function without(body, refused) {
+  for (const [name, why] of Object.entries(refused)) {
+    if (given(body[name])) throw unsupported("parameter", name, why);
+  }
+  return Object.fromEntries(Object.entries(body).filter(([name]) => !Object.hasOwn(refused, name)));
+}
+
 /** Whether a field says anything. @param {unknown} value */
 export function given(value) {
   return value !== undefined && value !== null && value !== false && !(Array.isArray(value) && value.length === 0);
@@ -122,11 +134,13 @@ export function* piecesOf(delta, calls) {
     const index = piece?.index ?? i;
     let call = calls.get(index);
     // Some servers give every call the index 0; a new id then tells them apart.
-    if (!call || (piece.id && piece.id !== call.id)) {
+    if (!call || (piece?.id && piece.id !== call.id)) {
       call = { id: piece?.id || `call_${crypto.randomUUID()}`, name: String(piece?.function?.name ?? "") };
       calls.set(index, call);
     }
-    yield { kind: "call", call, text: piece?.function?.arguments ?? "" };
+    const more = piece?.function?.arguments ?? "";
+    // As an object from some local servers.
+    yield { kind: "call", call, text: typeof more === "string" ? more : JSON.stringify(more) };
   }
 }
 
@@ -149,12 +163,12 @@ export function ending(reason, { called, refused }) {
 
 /** Token counts of a chat answer. @param {any} usage */
 export function counts(usage) {
-  const { prompt_tokens = 0, completion_tokens = 0, prompt_tokens_details: input, completion_tokens_details: output } = usage ?? {};
+  const count = (/** @type {unknown} */ value) => (Number.isFinite(value) ? Number(value) : 0);
   return {
-    input: prompt_tokens,
-    output: completion_tokens,
-    cached: input?.cached_tokens ?? 0,
-    cacheCreation: input?.cache_creation_tokens ?? 0,
-    reasoning: output?.reasoning_tokens ?? 0,
+    input: count(usage?.prompt_tokens),
+    output: count(usage?.completion_tokens),
+    cached: count(usage?.prompt_tokens_details?.cached_tokens),
+    cacheCreation: count(usage?.prompt_tokens_details?.cache_creation_tokens),
+    reasoning: count(usage?.completion_tokens_details?.reasoning_tokens),
   };
 }

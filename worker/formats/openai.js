@@ -7,7 +7,7 @@ export const openai = {
   request: (chat, { key }) => ({
     path: "/chat/completions",
     headers: key === undefined ? {} : { authorization: `Bearer ${key}` },
-    body: chat,
+    body: withoutAnthropics(chat),
   }),
 
   reply: (json) => json,
@@ -26,3 +26,33 @@ export const openai = {
 
   error: (json) => json?.error ?? {},
 };
+
+/**
+ * A body without the names that only Anthropic's API knows, which a conversation of its clients may hold: servers
+ * that speak OpenAI's API refuse some of them. `cache_control` goes with them; caching is automatic there.
+ * @param {Record<string, any>} chat
+ */
+function withoutAnthropics(chat) {
+  const { thinking, ...rest } = chat;
+  // A budget of tokens is Anthropic's; others have a `thinking` of their own.
+  const body = thinking?.budget_tokens === undefined ? chat : rest;
+  return {
+    ...body,
+    messages: body.messages?.map(plain),
+    ...(Array.isArray(body.tools) && { tools: body.tools.map(unmarked) }),
+  };
+}
+
+/** @param {any} message */
+function plain(message) {
+  const { thinking_blocks, ...rest } = unmarked(message);
+  if (thinking_blocks) delete rest.reasoning_content;
+  return Array.isArray(rest.content) ? { ...rest, content: rest.content.map(unmarked) } : rest;
+}
+
+/** @param {any} value */
+function unmarked(value) {
+  if (value === null || typeof value !== "object" || !("cache_control" in value)) return value;
+  const { cache_control: _mark, ...rest } = value;
+  return rest;
+}
