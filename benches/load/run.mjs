@@ -5,7 +5,7 @@
 
 import { createHash } from "node:crypto";
 import { mkdtempSync, readFileSync, rmSync } from "node:fs";
-import { tmpdir } from "node:os";
+import { loadavg, tmpdir } from "node:os";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { parseArgs } from "node:util";
@@ -13,9 +13,9 @@ import { simulatedProviders } from "../../src/js/tools/gateway.mjs";
 import { fail, root } from "../../src/js/tools/shell.mjs";
 import { answeredTwice, cost, overWorkload, readBooks, reconcile, sharedIds } from "./books.mjs";
 import { drive } from "./drive.mjs";
-import { mean, overheads, quantile, round } from "./figures.mjs";
+import { overheads, quantile, round } from "./figures.mjs";
 import { start, stop, tell } from "./fork.mjs";
-import { cpuMs, residentMb } from "./process.mjs";
+import { cpuMs, residentMb, threadMs } from "./process.mjs";
 import { requestOf } from "./prompts.mjs";
 
 const GATEWAYS = 3;
@@ -92,14 +92,16 @@ const light = await drive({ ...quiet, headers: plenty, request: (index) => reque
 say(`light phase: ${light.answers.length} requests in ${round(light.seconds)} s`);
 
 // Then one request at a time, about 1,000 tokens each: what it costs in CPU, to its very end.
-const cpu = { plain: /** @type {number[]} */ ([]), stream: /** @type {number[]} */ ([]) };
+const cpu = { plain: /** @type {number[]} */ ([]), stream: /** @type {number[]} */ ([]), thread: /** @type {number[]} */ ([]) };
 for (let index = 0; index < quiet.count; index++) {
   const [gateway] = gateways;
   const stream = index % 2 === 1;
   const before = cpuMs(gateway.pid);
+  const beforeInThread = threadMs(gateway.pid);
   await drive({ targets: () => [gateway], clients: 1, count: 1, headers: plenty, request: () => requestOf(seed, "cpu", index, { tokens: 1000, stream }) });
   await sleep(5);
   cpu[stream ? "stream" : "plain"].push(cpuMs(gateway.pid) - before);
+  cpu.thread.push(threadMs(gateway.pid) - beforeInThread);
 }
 say(`CPU phase: ${quiet.count} requests`);
 
@@ -107,6 +109,7 @@ say(`CPU phase: ${quiet.count} requests`);
 const dead = { provider: "anthropic", from: Math.floor(requests * 0.3), to: Math.floor(requests * 0.45) };
 providers.child.send({ faults: { rate429: 0.1, rate5xx: 0.05, cut: 0.02, stall: 0.01, dead } });
 for (const gateway of gateways) gateway.cpu = cpuMs(gateway.pid);
+const ledgerBefore = cpuMs(ledger.pid);
 /** @type {Gateway[]} */
 const killed = [];
 /** @type {Promise<unknown> | undefined} */
@@ -194,9 +197,14 @@ const result = {
   light_p50_ms: quantile(alone, 0.5),
   light_p99_ms: quantile(alone, 0.99),
   cpu_p50_ms: quantile([...cpu.plain, ...cpu.stream], 0.5),
+  cpu_thread_p50_ms: quantile(cpu.thread, 0.5),
+  cpu_thread_p99_ms: quantile(cpu.thread, 0.99),
+  cpu_plain_p50_ms: quantile(cpu.plain, 0.5),
   cpu_plain_p99_ms: quantile(cpu.plain, 0.99),
   cpu_stream_p99_ms: quantile(cpu.stream, 0.99),
   cpu_mean_under_load_ms: round(sum([...gateways].map(({ used }) => used)) / requests),
+  ledger_cpu_mean_ms: round((cpuMs(ledger.pid) - ledgerBefore) / requests),
+  machine_load: loadavg()[0],
   requests_per_second: round(requests / load.seconds),
   calls: entries.length,
   fates: tally(entries.map(({ fate }) => fate)),
