@@ -23,7 +23,7 @@ export async function tell(child, message) {
   if (message !== undefined) child.send(message);
   const [answer] = await Promise.race([
     once(child, "message"),
-    once(child, "exit").then(([code, signal]) => Promise.reject(new Error(`${child.spawnargs[2]} ended with ${code ?? signal}`))),
+    once(child, "exit").then(([code, signal]) => Promise.reject(new Error(`${child.spawnargs.find((argument) => argument.endsWith(".mjs"))} ended with ${code ?? signal}`))),
   ]);
   return answer;
 }
