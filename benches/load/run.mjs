@@ -98,7 +98,8 @@ for (let index = 0; index < quiet.count; index++) {
   const stream = index % 2 === 1;
   const before = cpuMs(gateway.pid);
   const beforeInThread = threadMs(gateway.pid);
-  await drive({ targets: () => [gateway], clients: 1, count: 1, headers: plenty, request: () => requestOf(seed, "cpu", index, { tokens: 1000, stream }) });
+  const request = () => requestOf(seed, "cpu", index, { tokens: 1000, stream });
+  await drive({ targets: () => [gateway], clients: 1, count: 1, headers: plenty, request });
   await sleep(5);
   cpu[stream ? "stream" : "plain"].push(cpuMs(gateway.pid) - before);
   cpu.thread.push(threadMs(gateway.pid) - beforeInThread);
@@ -178,13 +179,14 @@ const count = (...outcomes) => load.answers.filter(({ outcome }) => outcomes.inc
 const tally = (values) => Object.fromEntries([...new Set(values)].map((value) => [value, values.filter((other) => other === value).length]));
 const ours = overheads(load.answers.filter(({ outcome, retries }) => outcome === "complete" && retries === 0), entries);
 const alone = overheads(light.answers, entries);
-for (const { why, status, user } of load.answers.filter(({ outcome }) => outcome === "lost" || outcome === "reset").slice(0, 5)) say(`lost: ${user} ${status} ${why}`);
+const lost = load.answers.filter(({ outcome }) => outcome === "lost" || outcome === "reset");
+for (const { why, status, user } of lost.slice(0, 5)) say(`lost: ${user} ${status} ${why}`);
 
 const result = {
   requests,
   complete: count("complete"),
   wellformed_errors: count("error"),
-  lost: count("lost", "reset"),
+  lost: lost.length,
   duplicate_charges: answeredTwice(entries, retried) + sharedIds(entries) + reconciled.charged_twice,
   budget_overshoot_usd: Math.max(0, spent.tenant - BUDGETS.tenant) + Math.max(0, spent.scarce - BUDGETS.scarce),
   workload_overshoot: sum(workload.map(({ over }) => over)),
