@@ -40,9 +40,10 @@ const KEYS = { plenty: "load-key-plenty", scarce: "load-key-scarce" };
 const keyOf = (/** @type {number} */ index) => (index % 20 === 0 ? "scarce" : "plenty");
 const sha256 = (/** @type {string} */ text) => createHash("sha256").update(text).digest("hex");
 const BUDGETS = { tenant: requests * 1e-3, scarce: requests * 2e-6 };
+/** Less than the traffic would take. */
 const MODEL_LIMITS = {
-  "anthropic/claude-haiku-5-5*": { concurrent: 60, requests_per_minute: 3000, tokens_per_minute: 2_000_000 },
-  "openai/gpt-6-luna*": { concurrent: 30, requests_per_minute: 1500, tokens_per_minute: 1_000_000 },
+  "anthropic/claude-haiku-5-5*": { concurrent: Math.ceil(clients / 8), requests_per_minute: Math.ceil(requests / 20) },
+  "openai/gpt-6-luna*": { concurrent: Math.ceil(clients / 20), tokens_per_minute: 20 * requests },
 };
 const POLICY = {
   format: 1,
