@@ -108,7 +108,7 @@ for (let index = 0; index < quiet.count; index++) {
 say(`CPU phase: ${quiet.count} requests`);
 
 // Now all at once, with everything going wrong.
-const dead = { provider: "anthropic", from: Math.floor(requests * 0.3), to: Math.floor(requests * 0.45) };
+const dead = { provider: "zhipu", from: Math.floor(requests * 0.3), to: Math.floor(requests * 0.45) };
 providers.child.send({ faults: { rate429: 0.1, rate5xx: 0.05, cut: 0.02, stall: 0.01, dead } });
 for (const gateway of gateways) gateway.cpu = cpuMs(gateway.pid);
 const ledgerBefore = cpuMs(ledger.pid);
