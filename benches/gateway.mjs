@@ -47,10 +47,12 @@ async function startPortkey() {
   await once(probe, "listening");
   const { port } = probe.address();
   await new Promise((resolve) => probe.close(resolve));
-  const child = fork(join(folder, "node_modules/@portkey-ai/gateway/build/start-server.js"), [`--port=${port}`, "--headless"], { silent: true, execArgv: [] });
+  const program = join(folder, "node_modules/@portkey-ai/gateway/build/start-server.js");
+  const child = fork(program, [`--port=${port}`, "--headless"], { silent: true, execArgv: [] });
   const url = `http://127.0.0.1:${port}`;
   for (let tries = 0; ; tries++) {
-    if (await fetch(url).then(() => true, () => false)) return { url, pid: child.pid, close: () => child.kill("SIGKILL") }; // prettier-ignore
+    const answers = await fetch(url).then(() => true, () => false);
+    if (answers) return { url, pid: child.pid, close: () => child.kill("SIGKILL") };
     if (tries > 100 || child.exitCode !== null) throw new Error("Portkey does not start");
     await sleep(100);
   }
@@ -61,12 +63,13 @@ const providers = await start("./providers.mjs", { args: ["1"] });
 const gateway = await start("./gateway.mjs", { message: { vars: simulatedProviders(catalog, providers.ready.url) } });
 const portkey = await startPortkey();
 
-const target_ = `${providers.ready.url}/openai`;
+const provider = `${providers.ready.url}/openai`;
+const forward = { "x-portkey-provider": "openai", "x-portkey-custom-host": `${provider}/v1`, authorization: "Bearer sk-simulated" };
 const peers = {
-  direct: { url: target_, pid: undefined, model: "gpt-4.1", headers: {} },
+  direct: { url: provider, pid: undefined, model: "gpt-4.1", headers: {} },
   ours_fixed: { ...gateway.ready, model: FIXED, headers: {} },
   ours_auto: { ...gateway.ready, model: "auto", headers: {} },
-  portkey: { ...portkey, model: "gpt-4.1", headers: { "x-portkey-provider": "openai", "x-portkey-custom-host": `${target_}/v1`, authorization: "Bearer sk-simulated" } },
+  portkey: { ...portkey, model: "gpt-4.1", headers: forward },
 };
 const names = Object.keys(peers);
 
@@ -95,7 +98,7 @@ for (const load of LOADS) {
   const books = await readBooks(providers.ready.url);
   result[load.name] = Object.fromEntries(
     names.map((name) => {
-      const added = overheads(samples[name].flatMap(({ answers }) => answers), books); // prettier-ignore
+      const added = overheads(samples[name].flatMap(({ answers }) => answers), books);
       return [
         name,
         {

@@ -1,7 +1,10 @@
 // What the providers' books say, beside what clients and the ledger say.
 
 /** @typedef {import("./providers.mjs").Entry} Entry */
-/** @typedef {{id: string, key: string, model: string, state: "open" | "settled" | "unsettled" | "void", input_tokens: number, output_tokens: number, nanodollars: number}} Charge */
+/**
+ * @typedef {{id: string, key: string, model: string, state: "open" | "settled" | "unsettled" | "void",
+ *   input_tokens: number, output_tokens: number, nanodollars: number}} Charge
+ */
 
 /** @param {string} url of the providers @returns {Promise<Entry[]>} */
 export async function readBooks(url) {
@@ -12,7 +15,7 @@ export async function readBooks(url) {
 /** The most calls that were open at one moment. @param {Entry[]} entries */
 export function mostOpen(entries) {
   // At the same moment, an end comes before a beginning.
-  const events = entries.flatMap(({ opened, closed = Infinity }) => [[opened, 1], [closed, -1]]).sort((a, b) => a[0] - b[0] || a[1] - b[1]); // prettier-ignore
+  const events = entries.flatMap(({ opened, closed = Infinity }) => [[opened, 1], [closed, -1]]).sort((a, b) => a[0] - b[0] || a[1] - b[1]);
   let open = 0;
   let most = 0;
   for (const [, change] of events) most = Math.max(most, (open += change));
@@ -36,7 +39,11 @@ export function mostPerMinute(entries, amount) {
 /** @param {Entry} entry */
 export const tokens = ({ input, output }) => input + output;
 
-/** What a call's tokens cost, in nanodollars: a catalog's price is per million tokens. @param {Entry} entry @param {Map<string, any>} models by `provider/base` */
+/**
+ * What a call's tokens cost, in nanodollars: a catalog's price is per million tokens.
+ * @param {Entry} entry
+ * @param {Map<string, any>} models by `provider/base`
+ */
 export function cost({ provider, model, input, output }, models) {
   if (input + output === 0) return 0;
   const rate = models.get(`${provider}/${model}`).cost;

@@ -21,10 +21,10 @@ export async function start(file, { args = [], message } = {}) {
 /** The answer to a message. @param {ChildProcess} child @param {any} [message] */
 export async function tell(child, message) {
   if (message !== undefined) child.send(message);
-  const [answer] = await Promise.race([
-    once(child, "message"),
-    once(child, "exit").then(([code, signal]) => Promise.reject(new Error(`${child.spawnargs[2]} ended with ${code ?? signal}`))),
-  ]);
+  const ended = once(child, "exit").then(([code, signal]) => {
+    throw new Error(`${child.spawnargs.at(-1)} ended with ${code ?? signal}`);
+  });
+  const [answer] = await Promise.race([once(child, "message"), ended]);
   return answer;
 }
 

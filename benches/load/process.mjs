@@ -16,6 +16,11 @@ export function cpuMs(pid) {
   return ns / 1e6;
 }
 
+/** The same of its first thread alone, which in workerd runs the worker; the others compile and collect garbage. @param {number} pid */
+export function threadMs(pid) {
+  return Number(readFileSync(`/proc/${pid}/schedstat`, "utf8").split(" ")[0]) / 1e6;
+}
+
 /** Resident memory in MB. @param {number} pid */
 export function residentMb(pid) {
   return Math.round(Number(/^VmRSS:\s+(\d+)/m.exec(readFileSync(`/proc/${pid}/status`, "utf8"))?.[1]) / 102.4) / 10;

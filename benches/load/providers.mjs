@@ -58,8 +58,10 @@ async function answer(request, response) {
   const provider = decodeURIComponent(request.url?.split("/")[1] ?? "");
   const gone = new AbortController();
   /** @type {Entry} */
-  const entry = { id: request.headers["x-client-request-id"]?.toString(), user: undefined, provider, model: "", stream: false,
-    fate: "unread", input: 0, output: 0, opened, closed: undefined, whole: false }; // prettier-ignore
+  const entry = {
+    ...{ id: request.headers["x-client-request-id"]?.toString(), user: undefined, provider, model: "", stream: false },
+    ...{ fate: "unread", input: 0, output: 0, opened, closed: undefined, whole: false },
+  };
   books.push(entry);
   response.once("close", () => {
     entry.closed ??= performance.now();
@@ -120,7 +122,11 @@ function answerWords(next, body) {
   return Array.from({ length: Math.min(most, between(next, 16, 160)) }, () => pick(next, WORDS));
 }
 
-/** A chat completion that is written at its end; a plain answer that breaks shows half of a body. @param {import("node:http").ServerResponse} response @param {any} body */
+/**
+ * A chat completion whose choices are written at its end: one that breaks is half of a body.
+ * @param {import("node:http").ServerResponse} response
+ * @param {any} body
+ */
 function plain(response, body) {
   /** @type {string[]} */
   const said = [];

@@ -5,7 +5,7 @@
 
 import { createHash } from "node:crypto";
 import { mkdtempSync, readFileSync, rmSync } from "node:fs";
-import { tmpdir } from "node:os";
+import { loadavg, tmpdir } from "node:os";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { parseArgs } from "node:util";
@@ -13,9 +13,9 @@ import { simulatedProviders } from "../../src/js/tools/gateway.mjs";
 import { fail, root } from "../../src/js/tools/shell.mjs";
 import { answeredTwice, cost, overWorkload, readBooks, reconcile, sharedIds } from "./books.mjs";
 import { drive } from "./drive.mjs";
-import { mean, overheads, quantile, round } from "./figures.mjs";
+import { overheads, quantile, round } from "./figures.mjs";
 import { start, stop, tell } from "./fork.mjs";
-import { cpuMs, residentMb } from "./process.mjs";
+import { cpuMs, residentMb, threadMs } from "./process.mjs";
 import { requestOf } from "./prompts.mjs";
 
 const GATEWAYS = 3;
@@ -40,9 +40,10 @@ const KEYS = { plenty: "load-key-plenty", scarce: "load-key-scarce" };
 const keyOf = (/** @type {number} */ index) => (index % 20 === 0 ? "scarce" : "plenty");
 const sha256 = (/** @type {string} */ text) => createHash("sha256").update(text).digest("hex");
 const BUDGETS = { tenant: requests * 1e-3, scarce: requests * 2e-6 };
+/** Less than the traffic would take. */
 const MODEL_LIMITS = {
-  "anthropic/claude-haiku-5-5*": { concurrent: 60, requests_per_minute: 3000, tokens_per_minute: 2_000_000 },
-  "openai/gpt-6-luna*": { concurrent: 30, requests_per_minute: 1500, tokens_per_minute: 1_000_000 },
+  "anthropic/claude-haiku-5-5*": { concurrent: Math.ceil(clients / 8), requests_per_minute: Math.ceil(requests / 20) },
+  "openai/gpt-6-luna*": { concurrent: Math.ceil(clients / 20), tokens_per_minute: 20 * requests },
 };
 const POLICY = {
   format: 1,
@@ -92,21 +93,25 @@ const light = await drive({ ...quiet, headers: plenty, request: (index) => reque
 say(`light phase: ${light.answers.length} requests in ${round(light.seconds)} s`);
 
 // Then one request at a time, about 1,000 tokens each: what it costs in CPU, to its very end.
-const cpu = { plain: /** @type {number[]} */ ([]), stream: /** @type {number[]} */ ([]) };
+const cpu = { plain: /** @type {number[]} */ ([]), stream: /** @type {number[]} */ ([]), thread: /** @type {number[]} */ ([]) };
 for (let index = 0; index < quiet.count; index++) {
   const [gateway] = gateways;
   const stream = index % 2 === 1;
   const before = cpuMs(gateway.pid);
-  await drive({ targets: () => [gateway], clients: 1, count: 1, headers: plenty, request: () => requestOf(seed, "cpu", index, { tokens: 1000, stream }) });
+  const beforeInThread = threadMs(gateway.pid);
+  const request = () => requestOf(seed, "cpu", index, { tokens: 1000, stream });
+  await drive({ targets: () => [gateway], clients: 1, count: 1, headers: plenty, request });
   await sleep(5);
   cpu[stream ? "stream" : "plain"].push(cpuMs(gateway.pid) - before);
+  cpu.thread.push(threadMs(gateway.pid) - beforeInThread);
 }
 say(`CPU phase: ${quiet.count} requests`);
 
 // Now all at once, with everything going wrong.
-const dead = { provider: "anthropic", from: Math.floor(requests * 0.3), to: Math.floor(requests * 0.45) };
+const dead = { provider: "zhipu", from: Math.floor(requests * 0.3), to: Math.floor(requests * 0.45) };
 providers.child.send({ faults: { rate429: 0.1, rate5xx: 0.05, cut: 0.02, stall: 0.01, dead } });
 for (const gateway of gateways) gateway.cpu = cpuMs(gateway.pid);
+const ledgerBefore = cpuMs(ledger.pid);
 /** @type {Gateway[]} */
 const killed = [];
 /** @type {Promise<unknown> | undefined} */
@@ -175,13 +180,14 @@ const count = (...outcomes) => load.answers.filter(({ outcome }) => outcomes.inc
 const tally = (values) => Object.fromEntries([...new Set(values)].map((value) => [value, values.filter((other) => other === value).length]));
 const ours = overheads(load.answers.filter(({ outcome, retries }) => outcome === "complete" && retries === 0), entries);
 const alone = overheads(light.answers, entries);
-for (const { why, status, user } of load.answers.filter(({ outcome }) => outcome === "lost" || outcome === "reset").slice(0, 5)) say(`lost: ${user} ${status} ${why}`);
+const lost = load.answers.filter(({ outcome }) => outcome === "lost" || outcome === "reset");
+for (const { why, status, user } of lost.slice(0, 5)) say(`lost: ${user} ${status} ${why}`);
 
 const result = {
   requests,
   complete: count("complete"),
   wellformed_errors: count("error"),
-  lost: count("lost", "reset"),
+  lost: lost.length,
   duplicate_charges: answeredTwice(entries, retried) + sharedIds(entries) + reconciled.charged_twice,
   budget_overshoot_usd: Math.max(0, spent.tenant - BUDGETS.tenant) + Math.max(0, spent.scarce - BUDGETS.scarce),
   workload_overshoot: sum(workload.map(({ over }) => over)),
@@ -194,9 +200,14 @@ const result = {
   light_p50_ms: quantile(alone, 0.5),
   light_p99_ms: quantile(alone, 0.99),
   cpu_p50_ms: quantile([...cpu.plain, ...cpu.stream], 0.5),
+  cpu_thread_p50_ms: quantile(cpu.thread, 0.5),
+  cpu_thread_p99_ms: quantile(cpu.thread, 0.99),
+  cpu_plain_p50_ms: quantile(cpu.plain, 0.5),
   cpu_plain_p99_ms: quantile(cpu.plain, 0.99),
   cpu_stream_p99_ms: quantile(cpu.stream, 0.99),
   cpu_mean_under_load_ms: round(sum([...gateways].map(({ used }) => used)) / requests),
+  ledger_cpu_mean_ms: round((cpuMs(ledger.pid) - ledgerBefore) / requests),
+  machine_load: loadavg()[0],
   requests_per_second: round(requests / load.seconds),
   calls: entries.length,
   fates: tally(entries.map(({ fate }) => fate)),

@@ -62,5 +62,6 @@ test("under faults and load, every request ends well and nothing is charged wron
   assert.ok(result.ledger.settled > 400, line);
   assert.equal(result.ledger.undercharged, 0);
   assert.equal(result.ledger.open, 0);
+  assert.ok(result.workload[0].requests_per_minute > 15, "the limit of 30 requests per minute was never near");
   assert.ok(result.errors.budget_spent > 0, "no request met the budget that is too small");
 });
