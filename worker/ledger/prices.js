@@ -13,7 +13,7 @@
 
 /**
  * @typedef {{target: number | null, quality: number, cost_usd: number}} Decided `target`: asked for by the request or the owner
- * @typedef {{steer: number, at: number, mean_usd: number, pace: Record<string, number>, used: Record<string, number>, rate: Record<string, number>, surcharges: Record<string, number>}} State
+ * @typedef {{steer: number, at: number, mean_usd: number, pace: Record<string, number>, used: Record<string, {start: number, used: number}>, rate: Record<string, number>, surcharges: Record<string, number>}} State
  *   `steer` and `pace` as logarithms
  */
 
@@ -65,10 +65,12 @@ export class Prices {
   /** @param {{name: string, window: string | null, max: number, used: number}} limit @param {number} seconds @param {number} now */
   #pace({ name, window, max, used }, seconds, now) {
     const { state } = this;
-    const { total, left } = span(window, now);
-    const spent = used - (state.used[name] ?? used);
-    state.used[name] = used;
-    if (seconds === 0 || spent < 0) return; // a new period has begun, or a reservation was given back
+    const { start, total, left } = span(window, now);
+    // A reservation that is given back counts as it came; a new period begins at nothing.
+    const before = state.used[name];
+    const spent = used - (before?.start === start ? before.used : before ? 0 : used);
+    state.used[name] = { start, used };
+    if (seconds === 0) return;
     const weight = Math.min(1, seconds / (total * HORIZON));
     state.rate[name] = (state.rate[name] ?? 0) + weight * (spent / seconds - (state.rate[name] ?? 0));
     const affordable = Math.max(0, max - used) / left;
@@ -85,13 +87,13 @@ export class Prices {
   }
 }
 
-/** Seconds of the UTC day or month of a moment, and how many of them are left. @param {string | null} window @param {number} now */
+/** When the UTC day or month of a moment began (ms), its seconds, and how many of them are left. @param {string | null} window @param {number} now */
 function span(window, now) {
   const date = new Date(now);
   const [year, month, day] = [date.getUTCFullYear(), date.getUTCMonth(), date.getUTCDate()];
   const start = window === "day" ? Date.UTC(year, month, day) : Date.UTC(year, month, 1);
   const end = window === "day" ? Date.UTC(year, month, day + 1) : Date.UTC(year, month + 1, 1);
-  return { total: (end - start) / 1000, left: Math.max(1, (end - now) / 1000) };
+  return { start, total: (end - start) / 1000, left: Math.max(1, (end - now) / 1000) };
 }
 
 /** @param {number} value @param {number} least @param {number} most */

@@ -25,7 +25,12 @@ const catalog = JSON.parse(readFileSync(join(root, "models", "catalog.json"), "u
 const simulator = await startSimulator({ latencyMs: 100, chunkMs: 10 });
 const gateway = await startGateway({
   port,
-  vars: simulatedProviders(catalog, simulator.url),
+  vars: {
+    ...simulatedProviders(catalog, simulator.url),
+    // Whoever reaches this machine's loopback may see the figures.
+    ADMIN_KEY: "local",
+    POLICY: { format: 1, version: "local", tenants: { default: { budget_usd: { day: 1 } } } },
+  },
   assets: join(dist, "www"),
   onOutput: (text) => process.stderr.write(text),
 }).catch((error) => fail(error.message));
@@ -35,6 +40,7 @@ Pennyroute is running; every provider is simulated, so nothing is called and not
 
   page      ${gateway.url}/
   gateway   ${gateway.url}/v1   (OpenAI-compatible; model "auto" is routed)
+  dashboard ${gateway.url}/dashboard   (key: local)
 
   curl ${gateway.url}/v1/chat/completions -i -H 'content-type: application/json' \\
     -d '{"model": "auto", "messages": [{"role": "user", "content": "Why is the sky blue?"}]}'
