@@ -68,9 +68,10 @@ export class Prices {
     const { start, total, left } = span(window, now);
     // A reservation that is given back counts as it came; a new period begins at nothing.
     const before = state.used[name];
-    const spent = used - (before?.start === start ? before.used : before ? 0 : used);
+    if (before && seconds === 0) return;
     state.used[name] = { start, used };
-    if (seconds === 0) return;
+    if (!before) return;
+    const spent = used - (before.start === start ? before.used : 0);
     const weight = Math.min(1, seconds / (total * HORIZON));
     state.rate[name] = (state.rate[name] ?? 0) + weight * (spent / seconds - (state.rate[name] ?? 0));
     const affordable = Math.max(0, max - used) / left;
