@@ -3,7 +3,7 @@
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { root } from "../../src/js/tools/shell.mjs";
-import { between, pick, random } from "./random.mjs";
+import { between, pick, random } from "../../src/js/tools/random.mjs";
 
 const texts = readFileSync(join(root, "tests", "fixtures", "chat.jsonl"), "utf8").trim().split("\n").map((line) => JSON.parse(line).text);
 

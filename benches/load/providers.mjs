@@ -6,7 +6,7 @@
 
 import { createServer } from "node:http";
 import { setTimeout as sleep } from "node:timers/promises";
-import { between, pick, random } from "./random.mjs";
+import { between, pick, random } from "../../src/js/tools/random.mjs";
 
 /**
  * How often what goes wrong, and the provider that is dead from its `from`th call on until `to`

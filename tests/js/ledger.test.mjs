@@ -4,6 +4,7 @@
 import assert from "node:assert/strict";
 import { describe, mock, test } from "node:test";
 import initSqlJs from "sql.js";
+import { random } from "../../src/js/tools/random.mjs";
 import { Books } from "../../worker/ledger/books.js";
 import { Leases } from "../../worker/ledger/leases.js";
 import { amountsOf, limitsOf, nanodollars, reserve } from "../../worker/ledger/limits.js";
@@ -28,16 +29,6 @@ function sqlite(database = new SQL.Database()) {
     return { toArray: () => rows };
   };
   return { exec, copy: () => sqlite(new SQL.Database(database.export())) };
-}
-
-/** Numbers in [0, 1) from a seed (mulberry32). */
-function random(seed) {
-  return () => {
-    seed = (seed + 0x6d2b79f5) | 0;
-    let t = Math.imul(seed ^ (seed >>> 15), 1 | seed);
-    t = (t + Math.imul(t ^ (t >>> 7), 61 | t)) ^ t;
-    return ((t ^ (t >>> 14)) >>> 0) / 4294967296;
-  };
 }
 
 /** Of two kinds of runs: what binds is the rates in one, money and slots in the other. */

@@ -4,6 +4,7 @@ import assert from "node:assert/strict";
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { describe, test } from "node:test";
+import { random as seeded } from "../../src/js/tools/random.mjs";
 import { root } from "../../src/js/tools/shell.mjs";
 import { matches, permitted, policyWarnings, readPolicyDocument, resolve } from "../../worker/policy.js";
 
@@ -191,11 +192,3 @@ describe("resolution", () => {
 });
 
 /** Mulberry32: the same numbers at every run. */
-function seeded(seed) {
-  return () => {
-    seed = (seed + 0x6d2b79f5) | 0;
-    let t = Math.imul(seed ^ (seed >>> 15), 1 | seed);
-    t = (t + Math.imul(t ^ (t >>> 7), 61 | t)) ^ t;
-    return ((t ^ (t >>> 14)) >>> 0) / 4294967296;
-  };
-}
