@@ -78,7 +78,7 @@ export class Health {
   heed(model, headers, now) {
     for (const of of ["requests", "tokens"]) {
       const remaining = headers.get(`x-ratelimit-remaining-${of}`) ?? headers.get(`anthropic-ratelimit-${of}-remaining`);
-      if (remaining === null || Number(remaining) > 0) continue;
+      if (remaining === null || !(Number(remaining) <= 0)) continue;
       const reset = headers.get(`x-ratelimit-reset-${of}`) ?? headers.get(`anthropic-ratelimit-${of}-reset`);
       this.#rest(modelOf(model), durationMs(reset, now), now);
     }
