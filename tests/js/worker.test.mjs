@@ -334,6 +334,17 @@ describe("failures", () => {
     });
   }
 
+  test("what is told to rest is excluded until it may be asked again, unless it is named", async () => {
+    const { model } = await decide();
+    await chat({ simulate: { [upstream(model)]: "429" } });
+    const next = await chat({ pennyroute: { receipt: true } });
+    assert.notEqual(upstream(next.json.model), upstream(model));
+    assert.equal(next.headers.get("x-pennyroute-failed"), null, "it is not even tried");
+    assert.ok(next.json.pennyroute.excluded.some((each) => each.model === model && each.code === "unhealthy"));
+    assert.equal((await chat({ model })).json.model, model);
+    assert.equal((await chat()).json.model, model, "its success ends the rest");
+  });
+
   for (const failure of ["late_cut", "late_stall", "late_error_frame"]) {
     test(`${failure} after the first byte becomes an error event`, async () => {
       const { status, text } = await chat({ stream: true, simulate: failure });
