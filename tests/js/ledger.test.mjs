@@ -199,3 +199,19 @@ describe("no limit is ever exceeded", () => {
     });
   }
 });
+
+test("old entries and periods are forgotten, the present ones and what is open are not", () => {
+  const now = START + 70 * 86_400_000;
+  const books = new Books(sqlite(), { leaseMs: LEASE_MS, callMs: CALL_MS }, START);
+  const call = (id, ms) => ({ id, key: "", model: "a", amounts: { "usd/day": 10 }, nanodollars: 10, quality: 0.5, ms });
+  const told = { isolate: "i", heard: 0, limits: { "usd/day": MONEY["usd/day"] }, asks: [], want: {}, stopped: false };
+  const usage = { state: "settled", nanodollars: 4, input_tokens: 1, output_tokens: 1 };
+  books.exchange({ ...told, seq: 1, calls: [{ ...call("old.1", 1e10), usage }, call("slow.1", 1e10)] }, START);
+  books.exchange({ ...told, seq: 2, calls: Array.from({ length: 5 }, (_, i) => ({ ...call(`new-${i}.1`, 1000), usage })) }, now);
+  assert.equal(books.feedback("old", "", 1, now), "a");
+  books.prune(now - 62 * 86_400_000, 3);
+  assert.deepEqual(books.entries(0, 100).map(({ id }) => id), ["slow.1", "new-2.1", "new-3.1", "new-4.1"]);
+  const { limits, feedback } = books.report(now);
+  assert.equal(limits[0].used, 20, "five calls of today, whether their entries are kept or not");
+  assert.deepEqual(feedback, []);
+});

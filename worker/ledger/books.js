@@ -261,10 +261,15 @@ export class Books {
     return this.#rows("SELECT * FROM entries WHERE n > ? ORDER BY n LIMIT ?", after, most).map(({ amounts, ...row }) => ({ ...row, amounts: JSON.parse(amounts) }));
   }
 
-  /** Forgets entries and periods that ended before `until`. @param {number} until ms */
-  prune(until) {
-    this.#sql.exec("DELETE FROM feedback WHERE entry IN (SELECT n FROM entries WHERE at < ?)", until);
-    this.#sql.exec("DELETE FROM entries WHERE at < ? AND state != 'open'", until);
+  /**
+   * Forgets old entries, and periods that ended; the sums of present periods do not depend on them.
+   * @param {number} until ms
+   * @param {number} most entries to keep
+   */
+  prune(until, most) {
+    const [{ last }] = this.#rows("SELECT COALESCE(MAX(n), 0) AS last FROM entries");
+    this.#sql.exec("DELETE FROM entries WHERE (at < ? OR n <= ?) AND state != 'open'", until, last - most);
+    this.#sql.exec("DELETE FROM feedback WHERE entry NOT IN (SELECT n FROM entries)");
     for (const [name, { charges }] of this.#accounts) {
       for (const key of charges.keys()) {
         if (Date.parse(key.length === 7 ? `${key}-28` : key) + 4 * 86_400_000 >= until) continue;

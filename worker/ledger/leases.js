@@ -87,7 +87,7 @@ export class Leases {
       this.#busy += 1;
       this.#tell(call, true);
       this.#flushSoon(io);
-      return { granted: true };
+      return this.#counted("lease", { granted: true });
     }
     let answer;
     try {
@@ -95,14 +95,20 @@ export class Leases {
     } catch {
       // It may have been granted all the same: told as void, it is closed when the ledger hears of it.
       this.#tell({ ...call, usage: { state: "void", nanodollars: 0, input_tokens: 0, output_tokens: 0 } }, false);
-      return { granted: false, limit: null };
+      return this.#counted("unanswered", { granted: false, limit: null });
     }
     if (answer === null) {
       this.#busy += 1;
-      return { granted: true };
+      return this.#counted("asked", { granted: true });
     }
     this.#full.set(answer.limit, Date.now() + Math.min(answer.retry_ms ?? 10_000, 1_000));
-    return { granted: false, limit: answer.limit, retryMs: answer.retry_ms };
+    return this.#counted("refused", { granted: false, limit: answer.limit, retryMs: answer.retry_ms });
+  }
+
+  /** @param {"lease" | "asked" | "refused" | "unanswered"} how @param {Answer} answer */
+  #counted(how, answer) {
+    metrics.count("pennyroute_ledger_draws_total", { how });
+    return answer;
   }
 
   /**

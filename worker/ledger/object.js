@@ -9,8 +9,9 @@ import { Books } from "./books.js";
 import { callMs } from "./limits.js";
 import { Prices } from "./prices.js";
 
-/** Entries are kept for two months: the current period of every budget, and the one before. */
+/** Entries are kept for two months, the current period of every budget and the one before; some hundreds of MB of them at most. */
 const KEPT_MS = 62 * 24 * 3_600_000;
+const KEPT_ENTRIES = 1_000_000;
 /** Most entries of one answer. */
 const PAGE = 5_000;
 
@@ -70,7 +71,7 @@ export class Ledger extends DurableObject {
     this.ctx.storage.kv.put("prices", this.#prices.state);
     this.ctx.storage.kv.put("metrics", this.#metrics.copy());
     if (now > this.#pruneAt) {
-      this.#books.prune(now - KEPT_MS);
+      this.#books.prune(now - KEPT_MS, KEPT_ENTRIES);
       this.#pruneAt = now + 3_600_000;
     }
     if (this.#books.busy) await this.#alarmIn(this.#leaseMs);
