@@ -62,6 +62,7 @@ export function allFailed(decision, failed) {
   const told = failed.map(({ model, failure, message }) => `${model}: ${failure} (${message.replace(/\.$/, "")})`).join("; ");
   const every = (/** @type {string[]} */ ...failures) => failed.every(({ failure }) => failures.includes(failure));
   const headers = receiptHeaders(decision, { model: null, failed });
+  if (failed.length === 0) return new HttpError(504, "deadline_exceeded", "The deadline passed before any model was tried.", { headers });
   if (every("budget_spent")) {
     return new HttpError(429, "budget_spent", `No model was called. ${told}.`, { type: "insufficient_quota", headers: { ...headers, "x-should-retry": "false" } });
   }

@@ -30,6 +30,9 @@ import { StreamError, streamOf } from "./sse.js";
 /** @typedef {import("./index.js").Call} Call */
 /** @typedef {import("./attempts.js").Failed} Failed */
 
+/** Beyond the longest that a stream may take, for its error to be read. */
+const GRACE_MS = 5_000;
+
 /** What this isolate knows of its providers. */
 const health = new Health();
 
@@ -94,12 +97,16 @@ export async function complete(request, asked, env, api, { ctx, settings, caller
     const id = `${decision.id}.${++n}`;
     /** @type {import("./meter.js").Reserved | undefined} */
     let reserved;
+    let begun = !auto;
+    let called = false;
     try {
-      if (auto && !health.begin(model, calling)) throw new AttemptError("resting", "it failed lately, and one call at a time tries it again", { ofGateway: true });
+      begun ||= health.begin(model, calling);
+      if (!begun) throw new AttemptError("resting", "it failed lately, and one call at a time tries it again", { ofGateway: true });
       const most = mostOutput(sent, model, meter.mostOutput);
       const upstream = upstreamBody(sent, model, provider, most);
       reserved = await meter.reserve(id, model, upstream, most, estimateOf(decision, model.id).quality);
       const within = (/** @type {unknown} */ ms, /** @type {number} */ fallback) => Math.min(Number(ms ?? fallback), deadline - Date.now());
+      called = !client.signal.aborted;
       const answer = await callProvider(provider, upstream, {
         signal: client.signal,
         firstByteMs: within(env.FIRST_BYTE_MS, 60_000),
@@ -136,7 +143,10 @@ export async function complete(request, asked, env, api, { ctx, settings, caller
       const receiptOf = receipt ? () => shown(settle()) : undefined;
       const chunks = served(answer.chunks, { model: model.id, hideUsage, ends, onChunk: () => meter.keep(), onUsage: (told) => (usage = told), receiptOf });
       summary.streaming = true;
+      // A client that reads no more would keep the call open for ever.
+      const expiry = setTimeout(gone, ends + GRACE_MS - now);
       end = (more) => {
+        clearTimeout(expiry);
         settle();
         finish(more);
       };
@@ -148,10 +158,12 @@ export async function complete(request, asked, env, api, { ctx, settings, caller
     } catch (error) {
       const known = error instanceof AttemptError || error instanceof HttpError;
       // What was asked of a provider and never heard of again may have been done, and charged.
-      if (client.signal.aborted || !known || (error instanceof AttemptError && error.lost)) reserved?.lose();
+      const lost = client.signal.aborted || !known || (error instanceof AttemptError && error.lost);
+      if (called && lost) reserved?.lose();
       else reserved?.cancel();
-      if (client.signal.aborted || !(error instanceof AttemptError) || error.ofGateway) health.ended(model);
-      else health.failed(model, error, Date.now());
+      const ofProvider = error instanceof AttemptError && !error.ofGateway && !client.signal.aborted;
+      if (ofProvider) health.failed(model, error, Date.now());
+      else if (begun) health.ended(model);
       if (client.signal.aborted) throw new HttpError(499, "client_closed_request", "The client went away.");
       if (error instanceof HttpError) Object.assign(error.headers, receiptHeaders(decision, { model: model.id, failed }));
       if (!(error instanceof AttemptError)) throw error;

@@ -21,8 +21,8 @@ import { matches } from "../policy.js";
 
 /** Tokens that an image counts at most; what it really counts is known only to its provider. */
 const IMAGE_TOKENS = 40_000;
-/** Tokens that a chat template adds around the text of a request, at most. */
-const TEMPLATE_TOKENS = 256;
+/** Tokens that providers add around the text of a request (templates, instructions for tools and JSON), at most. */
+const TEMPLATE_TOKENS = 1_024;
 
 /** @param {number} usd */
 export function nanodollars(usd) {
