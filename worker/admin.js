@@ -5,6 +5,7 @@
 
 import { adopt, configAge, readCatalog, readPolicyText, settings, shipped } from "./config.js";
 import { HttpError } from "./errors.js";
+import { ask } from "./ledger/ask.js";
 import { readJson } from "./openai.js";
 import { keysOf, policyWarnings } from "./policy.js";
 
@@ -110,23 +111,23 @@ async function status(_request, env, { ctx }) {
 
 /** `?tenant=NAME`: what is used, leased and left of its limits, and the sums of its entries. @type {Handler} */
 async function ledger(request, env, { ctx }) {
-  return Response.json(await (await ledgerOf(request, env, ctx)).report());
+  return Response.json(await ask(env, await tenantOf(request, env, ctx), "report"));
 }
 
 /** `?tenant=NAME&after=N`: calls in the order in which they were drawn, some thousands at a time. @type {Handler} */
 async function entries(request, env, { ctx }) {
   const after = Number(new URL(request.url).searchParams.get("after") ?? 0);
   if (!Number.isSafeInteger(after)) throw new HttpError(400, "bad_request", "after: is not the number of an entry.", { param: "after" });
-  return Response.json({ entries: await (await ledgerOf(request, env, ctx)).entries(after) });
+  return Response.json({ entries: await ask(env, await tenantOf(request, env, ctx), "entries", after) });
 }
 
 /** @param {Request} request @param {Record<string, any>} env @param {import("./config.js").Context} ctx */
-async function ledgerOf(request, env, ctx) {
+async function tenantOf(request, env, ctx) {
   if (!env.LEDGER) throw new HttpError(501, "no_ledger", "No Durable Object is bound as LEDGER (see wrangler.jsonc).");
   const tenant = new URL(request.url).searchParams.get("tenant") ?? "default";
   const { policy } = await settings(env, ctx);
   if (!Object.hasOwn(policy?.tenants ?? {}, tenant)) throw new HttpError(404, "unknown_tenant", `tenant: ${JSON.stringify(tenant)} is not in the policy.`, { param: "tenant" });
-  return env.LEDGER.get(env.LEDGER.idFromName(tenant));
+  return tenant;
 }
 
 /** @param {Settings} settings @param {Record<string, any>} env */

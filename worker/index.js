@@ -24,6 +24,7 @@ import { complete } from "./complete.js";
 import { configAge, isRoutable, policyOf, settings } from "./config.js";
 import { dashboard } from "./dashboard.js";
 import { errorResponse, HttpError, toHttpError } from "./errors.js";
+import { ask } from "./ledger/ask.js";
 import { Metrics, metrics } from "./metrics.js";
 import { observe } from "./observe.js";
 import { badField, chatRequest, isAuto, modelEntry, modelList, modelNotFound, readBody, readPolicy } from "./openai.js";
@@ -169,7 +170,7 @@ async function scrape(_request, env, { settings: { policy } }) {
   const age = configAge(env);
   if (age !== undefined) all.set("pennyroute_config_age_seconds", {}, age);
   const tenants = env.LEDGER ? Object.keys(policy?.tenants ?? {}) : [];
-  const told = await Promise.allSettled(tenants.map((tenant) => env.LEDGER.get(env.LEDGER.idFromName(tenant)).metrics()));
+  const told = await Promise.allSettled(tenants.map((tenant) => ask(env, tenant, "metrics")));
   told.forEach((answer, i) => {
     if (answer.status === "rejected") return;
     all.merge(answer.value.counted);
@@ -231,8 +232,7 @@ async function feedback(request, env, { caller }) {
   const grade = typeof correct === "boolean" ? Number(correct) : correct;
   if (typeof grade !== "number" || !(grade >= 0 && grade <= 1)) throw badField("correct", "is not true, false or a number from 0 to 1");
   if (!env.LEDGER) throw new HttpError(501, "no_ledger", "Feedback is kept by the ledger, and no Durable Object is bound as LEDGER.");
-  const ledger = env.LEDGER.get(env.LEDGER.idFromName(caller.tenant));
-  const model = await ledger.feedback(id, caller.key ?? "", grade).catch(() => {
+  const model = await ask(env, caller.tenant, "feedback", id, caller.key ?? "", grade).catch(() => {
     throw new HttpError(503, "ledger_unreachable", "The ledger cannot be reached; nothing was kept.");
   });
   if (model === null) throw new HttpError(404, "unknown_decision", `id: this key has no answer of decision ${id}.`, { param: "id" });

@@ -8,6 +8,7 @@
  */
 
 import { metrics } from "../metrics.js";
+import { ask } from "./ask.js";
 
 /** @typedef {import("./books.js").Call} Call */
 /** @typedef {import("./books.js").Usage} Usage */
@@ -247,14 +248,11 @@ export class Leases {
     };
     let answer;
     try {
-      const ledger = env.LEDGER.get(env.LEDGER.idFromName(this.#tenant));
-      answer = await within(PATIENCE_MS, ledger.exchange(message));
+      answer = await within(PATIENCE_MS, ask(env, this.#tenant, "exchange", message));
     } catch (error) {
       metrics.merge(counted);
       throw error;
     }
-    // What it holds is plain data, ours to keep; workerd holds on to the call until it is told.
-    answer[Symbol.dispose]?.();
     this.#answered = Math.max(this.#answered, seq);
     for (const call of calls) {
       // A call that has ended since then is to be told again.
