@@ -1,6 +1,7 @@
 /** Who may call: origins of web pages (CORS) and the keys of clients. Closed unless configured. */
 
 import { HttpError } from "./errors.js";
+import { hex } from "./hex.js";
 import { keysOf } from "./policy.js";
 import { RECEIPT_HEADERS } from "./receipts.js";
 
@@ -74,11 +75,12 @@ export function preflight(request, methods) {
 export async function identify(request, policy) {
   const keys = keysOf(policy);
   if (keys.length === 0) return { tenant: "default", key: null };
-  const digest = await sha256(bearer(request) ?? request.headers.get("x-api-key")?.trim() ?? "");
+  const encoder = new TextEncoder();
+  const digest = encoder.encode(hex(new Uint8Array(await sha256(bearer(request) ?? request.headers.get("x-api-key")?.trim() ?? ""))));
   let caller;
   // Digests have one length, and every key is compared: the time says nothing about the keys.
   for (const { tenant, name, key } of keys) {
-    if (crypto.subtle.timingSafeEqual(bytes(key.sha256), digest)) caller = { tenant, key: name };
+    if (crypto.subtle.timingSafeEqual(encoder.encode(key.sha256), digest)) caller = { tenant, key: name };
   }
   if (caller) return caller;
   throw new HttpError(401, "invalid_api_key", "A client key of this gateway is needed: Authorization: Bearer KEY, or x-api-key: KEY.", {
@@ -115,9 +117,4 @@ function bearer(request) {
 /** @param {string} text */
 function sha256(text) {
   return crypto.subtle.digest("SHA-256", new TextEncoder().encode(text));
-}
-
-/** @param {string} hex */
-function bytes(hex) {
-  return Uint8Array.from({ length: hex.length / 2 }, (_, i) => parseInt(hex.slice(2 * i, 2 * i + 2), 16));
 }

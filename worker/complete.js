@@ -151,8 +151,8 @@ export async function complete(request, asked, env, api, { ctx, settings, caller
         finish(more);
       };
       const failure = (/** @type {string} */ name) => health.failed(model, { failure: name, ofProvider: false, retryAfter: null }, Date.now());
-      const frames = told(api, api.frames(chunks, asked), model.id, { client, end, failure });
-      return new Response(streamOf(frames, gone), {
+      const broken = brokenOff(api, model.id, { client, end, failure });
+      return new Response(streamOf(api.frames(chunks, asked), { end: () => end(), failed: broken, gone }), {
         headers: { ...headers, "content-type": "text/event-stream; charset=utf-8", "cache-control": "no-cache" },
       });
     } catch (error) {
@@ -207,28 +207,21 @@ async function* served(chunks, { model, hideUsage, ends, onChunk, onUsage, recei
 }
 
 /**
- * Frames that end with an error frame where they would throw: after the first byte nothing can fall
- * back, and a silent cut would look like a whole answer.
+ * What a broken stream ends with: after the first byte nothing can fall back, and a silent cut would
+ * look like a whole answer.
  * @param {Api} api
- * @param {AsyncGenerator<string>} frames
  * @param {string} model
  * @param {{client: AbortController, end: Call["finish"], failure: (name: string) => void}} on
+ * @returns {(error: unknown, sent: number) => string | undefined} the frame, where anybody is there to be told
  */
-async function* told(api, frames, model, { client, end, failure: note }) {
-  let sent = 0;
-  try {
-    for await (const frame of frames) {
-      yield frame;
-      sent++;
-    }
-    end();
-  } catch (error) {
-    if (client.signal.aborted) return; // nobody is there to be told
+function brokenOff(api, model, { client, end, failure: note }) {
+  return (error, sent) => {
+    if (client.signal.aborted) return;
     const { failure, message } = error instanceof StreamError ? error : { failure: "internal", message: "the gateway failed" };
     if (error instanceof StreamError) note(failure);
     else console.error("pennyroute: unexpected error", error);
     end({ error: `stream_${failure}` });
-    yield api.errorFrame(new HttpError(502, `stream_${failure}`, `${model}, while answering: ${message}`, { type: "server_error" }), sent);
     client.abort();
-  }
+    return api.errorFrame(new HttpError(502, `stream_${failure}`, `${model}, while answering: ${message}`, { type: "server_error" }), sent);
+  };
 }

@@ -51,10 +51,11 @@ export async function readJson(request, limit) {
     if (size > limit) throw tooLarge();
     chunks.push(chunk);
   }
+  const decoder = new TextDecoder("utf-8", { fatal: true });
   let text;
   let json;
   try {
-    text = new TextDecoder("utf-8", { fatal: true }).decode(await new Blob(chunks).arrayBuffer());
+    text = chunks.map((chunk) => decoder.decode(chunk, { stream: true })).join("") + decoder.decode();
     if (depth(text) > DEEPEST) throw new HttpError(400, "bad_request", `The body is nested deeper than ${DEEPEST} levels.`);
     json = JSON.parse(text);
   } catch (error) {

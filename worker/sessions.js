@@ -17,6 +17,8 @@
  * is never wrong.
  */
 
+import { hex } from "./hex.js";
+
 /** @typedef {{provider: string, base: string}} Cached a model of the catalog; its efforts share a cache */
 /** @typedef {{at: number, warm: Record<string, {tokens: number, at: number}>}} Mark when it was last sent; by name of the cache */
 
@@ -208,7 +210,7 @@ function textOf(part, onMarker) {
 /** @param {string} before @param {string} text */
 async function fingerprint(before, text) {
   const digest = await crypto.subtle.digest("SHA-256", new TextEncoder().encode(`${before}\n${text}`));
-  return Array.from(new Uint8Array(digest, 0, 16), (byte) => byte.toString(16).padStart(2, "0")).join("");
+  return hex(new Uint8Array(digest, 0, 16));
 }
 
 /** Takes what is newer into memory, and lets go of what was not used for longest. @param {string} fingerprint @param {Mark} mark */

@@ -118,18 +118,30 @@ class Idle {
 
 /**
  * The stream that the client reads, pulled frame by frame, so that a slow client slows the provider.
- * @param {AsyncGenerator<string>} frames must not throw: after the first byte, an error is a frame too
- * @param {() => void} abort called when the client goes away
+ * @param {AsyncGenerator<string>} frames
+ * @param {{end: () => void, failed: (error: unknown, sent: number) => string | undefined, gone: () => void}} on
+ *   `failed` words the last frame, after as many `sent`; `gone`: the client went away
  * @returns {ReadableStream<Uint8Array>}
  */
-export function streamOf(frames, abort) {
+export function streamOf(frames, { end, failed, gone }) {
   const encoder = new TextEncoder();
+  let sent = 0;
   return new ReadableStream({
     async pull(controller) {
-      const { value, done } = await frames.next();
-      if (done) controller.close();
-      else controller.enqueue(encoder.encode(value));
+      try {
+        const { value, done } = await frames.next();
+        if (!done) {
+          controller.enqueue(encoder.encode(value));
+          sent++;
+          return;
+        }
+        end();
+      } catch (error) {
+        const last = failed(error, sent);
+        if (last !== undefined) controller.enqueue(encoder.encode(last));
+      }
+      controller.close();
     },
-    cancel: abort,
+    cancel: gone,
   });
 }

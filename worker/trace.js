@@ -1,5 +1,7 @@
 /** W3C trace context: the trace of a request, from its client to the provider. */
 
+import { hex } from "./hex.js";
+
 const TRACEPARENT = /^(?!ff|00.{54})[0-9a-f]{2}-(?!0{32})([0-9a-f]{32})-(?!0{16})[0-9a-f]{16}-([0-9a-f]{2})(?:-.*)?$/;
 
 /**
@@ -9,11 +11,11 @@ const TRACEPARENT = /^(?!ff|00.{54})[0-9a-f]{2}-(?!0{32})([0-9a-f]{32})-(?!0{16}
  */
 export function traceOf(request) {
   const given = request.headers.get("traceparent") ?? "";
-  const [, id = hex(16), flags = "00"] = TRACEPARENT.exec(given) ?? [];
-  return { id, traceparent: `00-${id}-${hex(8)}-${flags}` };
+  const [, id = random(16), flags = "00"] = TRACEPARENT.exec(given) ?? [];
+  return { id, traceparent: `00-${id}-${random(8)}-${flags}` };
 }
 
 /** @param {number} bytes */
-function hex(bytes) {
-  return Array.from(crypto.getRandomValues(new Uint8Array(bytes)), (byte) => byte.toString(16).padStart(2, "0")).join("");
+function random(bytes) {
+  return hex(crypto.getRandomValues(new Uint8Array(bytes)));
 }
