@@ -47,7 +47,9 @@ export function noCandidate({ reason, excluded }, named) {
   const because = (/** @type {string} */ code) => told.some((excluded) => excluded.code === code);
   const message = `${reason} Excluded: ${why || "none"}.`;
   // What passes with time, the client may ask again; the rest would meet the same gates.
-  if (because("workload_full") || because("unhealthy")) return new HttpError(503, "no_candidate", message, { headers: { "retry-after": "1" } });
+  const soon = { "retry-after": "1" };
+  if (because("workload_full")) return new HttpError(429, "workload_full", message, { headers: soon });
+  if (because("unhealthy")) return new HttpError(503, "no_candidate", message, { headers: soon });
   const headers = { "x-should-retry": "false" };
   if (because("budget_spent")) return new HttpError(429, "budget_spent", message, { type: "insufficient_quota", headers });
   return new HttpError(503, "no_candidate", message, { headers });
@@ -71,7 +73,7 @@ export function allFailed(decision, failed) {
   const waits = failed.map(({ retryAfter }) => retryAfter).filter((wait) => wait !== null);
   // The first model to be free again is enough; a date instead of seconds is passed on as it is.
   const soonest = waits.every((wait) => /^\d+$/.test(wait)) ? String(Math.min(...waits.map(Number))) : waits[0];
-  return new HttpError(status, "all_attempts_failed", `No model answered. ${told}.`, {
+  return new HttpError(status, every("workload_full") ? "workload_full" : "all_attempts_failed", `No model answered. ${told}.`, {
     headers: { ...headers, ...(waits.length ? { "retry-after": soonest } : {}) },
   });
 }

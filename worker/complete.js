@@ -4,7 +4,7 @@ import { allFailed, candidates, noCandidate } from "./attempts.js";
 import { policyOf } from "./config.js";
 import { AttemptError, HttpError } from "./errors.js";
 import { Health } from "./health.js";
-import { callMs } from "./ledger/limits.js";
+import { callMs, writeExtra } from "./ledger/limits.js";
 import { Meter } from "./meter.js";
 import { chatRequest, isAuto, modelNotFound, readPolicy } from "./openai.js";
 import { resolve } from "./policy.js";
@@ -79,8 +79,8 @@ export async function complete(request, asked, env, api, { ctx, settings, caller
     client.abort();
   };
   request.signal.addEventListener("abort", gone);
-  const deadline = began + Number(env.DEADLINE_MS ?? 300_000);
   const ends = began + callMs(env);
+  const deadline = Math.min(began + Number(env.DEADLINE_MS ?? 300_000), ends);
   // Streams tell their usage only when asked, and it is always needed here.
   const hideUsage = Boolean(body.stream) && !body.stream_options?.include_usage;
   const sent = hideUsage ? { ...body, stream_options: { ...body.stream_options, include_usage: true } } : body;
@@ -97,11 +97,12 @@ export async function complete(request, asked, env, api, { ctx, settings, caller
     const id = `${decision.id}.${++n}`;
     /** @type {import("./meter.js").Reserved | undefined} */
     let reserved;
-    let begun = !auto;
+    let probe = false;
     let called = false;
     try {
-      begun ||= health.begin(model, calling);
-      if (!begun) throw new AttemptError("resting", "it failed lately, and one call at a time tries it again", { ofGateway: true });
+      const begun = auto ? health.begin(model, calling) : "call";
+      probe = begun === "probe";
+      if (begun === "refused") throw new AttemptError("resting", "it failed lately, and one call at a time tries it again", { ofGateway: true });
       const most = mostOutput(sent, model, meter.mostOutput);
       const upstream = upstreamBody(sent, model, provider, most);
       reserved = await meter.reserve(id, model, upstream, most, estimateOf(decision, model.id).quality);
@@ -110,24 +111,27 @@ export async function complete(request, asked, env, api, { ctx, settings, caller
       const answer = await callProvider(provider, upstream, {
         signal: client.signal,
         firstByteMs: within(env.FIRST_BYTE_MS, 60_000),
-        replyMs: within(env.REPLY_MS, 300_000),
+        replyMs: within(env.REPLY_MS, 180_000),
         idleMs: Number(env.IDLE_MS ?? 60_000),
         headers: { traceparent: trace.traceparent, "x-client-request-id": id },
       });
       const now = Date.now();
-      health.succeeded(model);
       health.heed(model, answer.headers, now);
       Object.assign(summary, { model: model.id, theirs_ms: now - calling, ours_ms: calling - began - waited });
       Object.assign(summary, { cost_usd: estimateOf(decision, model.id).cost, baseline_usd: decision.baseline?.cost_usd });
       /** @type {any} */
       let usage;
+      let whole = "reply" in answer;
       /** What it cost, if that is known; told to the ledger at the first call. */
       const settle = () => {
-        const tokens = tokensOf(usage);
+        // Some servers count as they go: what they told before a cut is not all.
+        const tokens = whole ? tokensOf(usage) : null;
         summary.unsettled = tokens === null;
         if (tokens === null) return void reserved?.lose();
         session.answered(model.id, usage);
-        const usd = settings.cost(model.id, tokens);
+        const { cache_creation_tokens: written = 0 } = usage.prompt_tokens_details ?? {};
+        const write = written > 0 ? settings.cost(model.id, { input_tokens: written, cached_tokens: 0, output_tokens: 0 }) * writeExtra(upstream) : 0;
+        const usd = settings.cost(model.id, tokens) + write;
         Object.assign(summary, tokens, { cost_usd: usd });
         reserved?.settle(tokens, usd);
         return usd;
@@ -136,23 +140,38 @@ export async function complete(request, asked, env, api, { ctx, settings, caller
       const shown = (/** @type {number | undefined} */ spent) => (receipt ? { pennyroute: receiptBody(decision, { model: model.id, failed, spent }) } : {});
       if ("reply" in answer) {
         usage = answer.reply.usage;
+        health.succeeded(model, calling);
         const spent = settle();
         const reply = { ...answer.reply, model: model.id, ...shown(spent) };
         return Response.json(api.reply(reply, asked), { headers: { ...headers, ...spentHeader(spent) } });
       }
       const receiptOf = receipt ? () => shown(settle()) : undefined;
-      const chunks = served(answer.chunks, { model: model.id, hideUsage, ends, onChunk: () => meter.keep(), onUsage: (told) => (usage = told), receiptOf });
+      const onChunk = (/** @type {any} */ chunk) => {
+        if (chunk.usage) usage = chunk.usage;
+        whole ||= Boolean(chunk.choices?.some((/** @type {any} */ choice) => choice.finish_reason));
+      };
+      const chunks = served(answer.chunks, { model: model.id, hideUsage, ends, onChunk, receiptOf });
       summary.streaming = true;
-      // A client that reads no more would keep the call open for ever.
-      const expiry = setTimeout(gone, ends + GRACE_MS - now);
+      // A client that reads no more, or a provider that sends comments only, would keep the call open for ever.
+      let expired = false;
+      const expiry = setTimeout(() => {
+        expired = true;
+        end({ error: "stream_timeout" });
+        client.abort();
+      }, ends + GRACE_MS - now);
       end = (more) => {
         clearTimeout(expiry);
         settle();
+        if (probe) health.ended(model);
         finish(more);
       };
+      const ended = () => {
+        health.succeeded(model, calling);
+        end();
+      };
       const failure = (/** @type {string} */ name) => health.failed(model, { failure: name, ofProvider: false, retryAfter: null }, Date.now());
-      const broken = brokenOff(api, model.id, { client, end, failure });
-      return new Response(streamOf(api.frames(chunks, asked), { end: () => end(), failed: broken, gone }), {
+      const broken = brokenOff(api, model.id, { left: () => client.signal.aborted && !expired, abort: () => client.abort(), end, failure });
+      return new Response(streamOf(api.frames(chunks, asked), { end: ended, failed: broken, gone }), {
         headers: { ...headers, "content-type": "text/event-stream; charset=utf-8", "cache-control": "no-cache" },
       });
     } catch (error) {
@@ -161,9 +180,10 @@ export async function complete(request, asked, env, api, { ctx, settings, caller
       const lost = client.signal.aborted || !known || (error instanceof AttemptError && error.lost);
       if (called && lost) reserved?.lose();
       else reserved?.cancel();
-      const ofProvider = error instanceof AttemptError && !error.ofGateway && !client.signal.aborted;
+      // A 403 may be about this prompt, and a request's own fault is none of the provider's.
+      const ofProvider = error instanceof AttemptError && !error.ofGateway && error.failure !== "403" && !client.signal.aborted;
       if (ofProvider) health.failed(model, error, Date.now());
-      else if (begun) health.ended(model);
+      else if (probe) health.ended(model);
       if (client.signal.aborted) throw new HttpError(499, "client_closed_request", "The client went away.");
       if (error instanceof HttpError) Object.assign(error.headers, receiptHeaders(decision, { model: model.id, failed }));
       if (!(error instanceof AttemptError)) throw error;
@@ -191,15 +211,14 @@ function tokensOf(usage) {
  * A provider's chunks under the real model's name, their usage noted; the receipt, where it is asked
  * for, in a last one.
  * @param {AsyncGenerator<any>} chunks
- * @param {{model: string, hideUsage: boolean, ends: number, onChunk: () => void, onUsage: (usage: any) => void, receiptOf?: () => object}} options
+ * @param {{model: string, hideUsage: boolean, ends: number, onChunk: (chunk: any) => void, receiptOf?: () => object}} options
  */
-async function* served(chunks, { model, hideUsage, ends, onChunk, onUsage, receiptOf }) {
+async function* served(chunks, { model, hideUsage, ends, onChunk, receiptOf }) {
   let last;
   for await (const chunk of chunks) {
     if (Date.now() > ends) throw new StreamError("timeout", "the answer takes longer than any may");
-    onChunk();
+    onChunk(chunk);
     last = chunk;
-    if (chunk.usage) onUsage(chunk.usage);
     if (hideUsage && chunk.usage && !chunk.choices?.length) continue;
     yield { ...chunk, model };
   }
@@ -211,17 +230,18 @@ async function* served(chunks, { model, hideUsage, ends, onChunk, onUsage, recei
  * look like a whole answer.
  * @param {Api} api
  * @param {string} model
- * @param {{client: AbortController, end: Call["finish"], failure: (name: string) => void}} on
+ * @param {{left: () => boolean, abort: () => void, end: Call["finish"], failure: (name: string) => void}} on `left`: the client did
  * @returns {(error: unknown, sent: number) => string | undefined} the frame, where anybody is there to be told
  */
-function brokenOff(api, model, { client, end, failure: note }) {
-  return (error, sent) => {
-    if (client.signal.aborted) return;
+function brokenOff(api, model, { left, abort, end, failure: note }) {
+  return (thrown, sent) => {
+    if (left()) return;
+    const error = /** @type {any} */ (thrown)?.name === "AbortError" ? new StreamError("timeout", "the answer takes longer than any may") : thrown;
     const { failure, message } = error instanceof StreamError ? error : { failure: "internal", message: "the gateway failed" };
     if (error instanceof StreamError) note(failure);
     else console.error("pennyroute: unexpected error", error);
     end({ error: `stream_${failure}` });
-    client.abort();
+    abort();
     return api.errorFrame(new HttpError(502, `stream_${failure}`, `${model}, while answering: ${message}`, { type: "server_error" }), sent);
   };
 }

@@ -43,6 +43,8 @@ const DEFAULT_TTL_S = 60;
 const DEFAULT_STALE_S = 3600;
 /** Before the first good reading, the next attempt comes sooner. */
 const RETRY_S = 5;
+/** KV is as old as this at most. */
+const REPLACED_MS = 120_000;
 /** A new isolate waits no longer for KV. */
 const FIRST_READ_MS = 5000;
 
@@ -150,6 +152,8 @@ const unknownPolicy = declared === OPEN ? null : declared;
 const state = {
   /** @type {Record<string, string | null | undefined>} */
   judged: {},
+  /** What this isolate wrote something else over. @type {Record<string, {text: string | null | undefined, until: number}>} */
+  replaced: {},
   /** @type {Record<string, string>} */
   errors: {},
   catalog: bundled,
@@ -238,7 +242,8 @@ function takeOver(catalog, policy) {
  * @returns {T | undefined}
  */
 function judged(name, text, read) {
-  if (state.judged[name] === text) return undefined;
+  const replaced = state.replaced[name];
+  if (state.judged[name] === text || (replaced && replaced.text === text && Date.now() < replaced.until)) return undefined;
   state.judged[name] = text;
   try {
     const value = read(text);
@@ -279,6 +284,8 @@ async function within(promise, ms) {
  * @param {Catalog | Policy} value
  */
 export function adopt(name, text, value) {
+  // Elsewhere KV goes on telling the old text for up to a minute.
+  state.replaced[name] = { text: state.judged[name], until: Date.now() + REPLACED_MS };
   state.judged[name] = text;
   delete state.errors[name];
   if (name === "catalog") state.catalog = /** @type {Catalog} */ (value);

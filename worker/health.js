@@ -5,11 +5,12 @@
  * - A 429 or a spent rate limit (`x-ratelimit-remaining-*`) rests the model until the time that the
  *   provider names, else for a second, then two, four, and so on.
  * - Three failures in a row open the circuit of a model, five those of its whole provider.
- * - After its rest, one call at a time probes; the first that succeeds closes the circuit.
+ * - After its rest, one call at a time probes; the first that succeeds closes the circuit. A model that
+ *   is asked for by name is called at any time, and its success closes the circuit too.
  */
 
 /** @typedef {import("pennyroute").CatalogModel} CatalogModel */
-/** @typedef {{failures: number, rests: number, until: number, probing: number}} Circuit */
+/** @typedef {{failures: number, failed: number, rests: number, until: number, probing: number}} Circuit `failed`: when it last did */
 
 const FIRST_REST_MS = 1_000;
 const LONGEST_REST_MS = 60_000;
@@ -34,21 +35,21 @@ export class Health {
     return Math.max(0, ...places(model).map((place) => (this.#circuits.get(place)?.until ?? 0) - now));
   }
 
-  /** Whether a call may begin; after a rest, one at a time. @param {CatalogModel} model @param {number} now */
+  /** Whether a call may begin; after a rest, one at a time does, as a probe. @param {CatalogModel} model @param {number} now */
   begin(model, now) {
     const circuits = places(model).flatMap((place) => this.#circuits.get(place) ?? []);
-    if (circuits.some(({ until, probing }) => until > now || now - probing < PROBE_MS)) return false;
-    // An open circuit has rested: this call is its probe.
-    for (const circuit of circuits) if (circuit.until > 0) circuit.probing = now;
-    return true;
+    if (circuits.some(({ until, probing }) => until > now || now - probing < PROBE_MS)) return "refused";
+    const rested = circuits.filter(({ until }) => until > 0);
+    for (const circuit of rested) circuit.probing = now;
+    return rested.length > 0 ? "probe" : "call";
   }
 
-  /** @param {CatalogModel} model */
-  succeeded(model) {
-    for (const place of places(model)) this.#circuits.delete(place);
+  /** A whole answer. One that began before the last failure says nothing of what came after. @param {CatalogModel} model @param {number} began */
+  succeeded(model, began) {
+    for (const place of places(model)) if ((this.#circuits.get(place)?.failed ?? 0) <= began) this.#circuits.delete(place);
   }
 
-  /** A call whose end says nothing about the provider, such as a client that went away. @param {CatalogModel} model */
+  /** A probe whose end says nothing about the provider, such as a client that went away. @param {CatalogModel} model */
   ended(model) {
     for (const place of places(model)) {
       const circuit = this.#circuits.get(place);
@@ -69,6 +70,7 @@ export class Health {
     for (const [place, most] of /** @type {const} */ ([[modelOf(model), FAILURES.model], [providerOf(model), FAILURES.provider]])) {
       const circuit = this.#circuit(place);
       circuit.failures += 1;
+      circuit.failed = now;
       // A probe that fails sends it back to rest at once.
       if (circuit.failures >= most || circuit.probing > 0) this.#rest(place, null, now);
     }
@@ -89,13 +91,14 @@ export class Health {
     const circuit = this.#circuit(place);
     const ms = asked ?? Math.min(LONGEST_REST_MS, FIRST_REST_MS * 2 ** circuit.rests);
     circuit.rests += 1;
+    circuit.failed = now;
     circuit.probing = 0;
     circuit.until = Math.max(circuit.until, now + Math.min(ms, LONGEST_ASKED_MS));
   }
 
   /** @param {string} place @returns {Circuit} */
   #circuit(place) {
-    const circuit = this.#circuits.get(place) ?? { failures: 0, rests: 0, until: 0, probing: 0 };
+    const circuit = this.#circuits.get(place) ?? { failures: 0, failed: 0, rests: 0, until: 0, probing: 0 };
     this.#circuits.set(place, circuit);
     return circuit;
   }

@@ -23,7 +23,7 @@ const SLACK_MS = 10_000;
 /** This isolate's side of every tenant's ledger. @type {Map<string, Leases>} */
 const ledgers = new Map();
 
-/** Limits of every model by policy, tenant and key: they change with the policy only. @type {WeakMap<object, Map<string, Map<string, Record<string, Limit>>>>} */
+/** Limits of every model of a catalog, by policy, then by tenant and key. @type {WeakMap<object, WeakMap<object, Map<string, Map<string, Record<string, Limit>>>>>} */
 const known = new WeakMap();
 
 export class Meter {
@@ -48,12 +48,8 @@ export class Meter {
     const ledger = ledgers.get(caller.tenant) ?? new Leases(caller.tenant);
     if (io.env.LEDGER) ledgers.set(caller.tenant, ledger);
     this.#ledger = io.env.LEDGER ? ledger : null;
-    const byCaller = known.get(policy) ?? new Map();
-    known.set(policy, byCaller);
-    const place = JSON.stringify([caller.tenant, caller.key]);
-    this.#limits = byCaller.get(place) ?? new Map();
-    byCaller.set(place, this.#limits);
-    if (this.#limits.size !== models.size) for (const id of models.keys()) this.#limits.set(id, limitsOf(this.#tenant, caller.key ?? undefined, id));
+    this.#ledger?.follow(policy);
+    this.#limits = limitsFor(policy, caller, models);
   }
 
   /** The owner's limit on output tokens. */
@@ -142,15 +138,26 @@ export class Meter {
     };
   }
 
-  /** While a long answer streams. */
-  keep() {
-    this.#ledger?.keep(this.#io);
-  }
-
   /** @param {Record<string, Limit>} limits */
   #refuses(limits) {
     return Object.keys(limits).length > 0 && this.#tenant.ledger_down !== "degrade";
   }
+}
+
+/**
+ * @param {import("./policy.js").Policy} policy
+ * @param {import("./policy.js").Caller} caller
+ * @param {Map<string, CatalogModel>} models
+ */
+function limitsFor(policy, caller, models) {
+  const byPolicy = known.get(models) ?? new WeakMap();
+  known.set(models, byPolicy);
+  const byCaller = byPolicy.get(policy) ?? new Map();
+  byPolicy.set(policy, byCaller);
+  const place = JSON.stringify([caller.tenant, caller.key]);
+  const limits = byCaller.get(place) ?? new Map([...models.keys()].map((id) => [id, limitsOf(policy.tenants[caller.tenant], caller.key ?? undefined, id)]));
+  byCaller.set(place, limits);
+  return limits;
 }
 
 /** @param {string} name @param {Limit | undefined} limit @param {number | null} retryMs */

@@ -26,6 +26,8 @@ import { HttpError } from "./errors.js";
 /** @typedef {(value: any, path: string) => void} Check */
 
 const NEWEST_FORMAT = 1;
+const MOST_GLOBS = 100;
+const LONGEST_GLOB = 256;
 
 /** Where there is no policy: everyone may call, without limits. @type {Policy} */
 export const OPEN = { format: NEWEST_FORMAT, version: null, tenants: { default: {} } };
@@ -222,6 +224,7 @@ export function policyWarnings(policy, { ledger, models }) {
  * @returns {Record<string, any>}
  */
 export function resolve(policy, caller, { knobs, group, model }, models) {
+  checkLength(knobs);
   checkContradictions(knobs, models);
   const owner = ownerRoutes(policy, caller, group);
   const all = [...owner, knobs];
@@ -295,6 +298,15 @@ function permits({ allow, deny = [] }, model) {
   const qualified = model.id.includes("/") ? model.id : `${model.provider}/${model.id}`;
   const any = (/** @type {string[]} */ globs) => globs.some((glob) => matches(glob, model.id) || matches(glob, qualified));
   return (allow === undefined || any(allow)) && !any(deny);
+}
+
+/** Globs are compared with one another and with every model: a few thousand long ones would stop the isolate. @param {Record<string, any>} knobs */
+function checkLength(knobs) {
+  for (const name of ["allow", "deny"]) {
+    const list = knobs[name];
+    if (!isTexts(list) || (list.length <= MOST_GLOBS && list.every((glob) => glob.length <= LONGEST_GLOB))) continue;
+    throw new HttpError(400, "bad_request", `${name}: holds more than ${MOST_GLOBS} globs, or one of more than ${LONGEST_GLOB} characters.`, { param: name });
+  }
 }
 
 /**

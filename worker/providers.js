@@ -39,7 +39,9 @@ const FORMATS = { openai, anthropic, gemini };
 /** Statuses after which another model may well answer; any other 4xx is the request's own fault. */
 const WORTH_ANOTHER = new Set([401, 402, 403, 404, 408, 409, 425, 429]);
 /** Of these, the ones that every model of that provider would meet. */
-const OF_PROVIDER = new Set([401, 402, 403]);
+const OF_PROVIDER = new Set([401, 402]);
+/** Told by what stands before a provider, which may have worked, and charged, all the same. */
+const OF_PROXY = new Set([408, 502, 504, 524]);
 
 /**
  * Reads the configuration; a provider whose secret is not set is left out, so that one
@@ -63,12 +65,18 @@ export function readProviders(env) {
       name,
       url: url.origin + url.pathname.replace(/\/+$/, ""),
       format: FORMATS[format],
-      key: key === undefined ? undefined : String(env[key]),
+      key: key === undefined ? undefined : headerSafe(String(env[key]).trim(), key),
       models,
       limit: output_limit,
     });
   }
   return providers;
+}
+
+/** A secret that can be sent. What is wrong with it is told at the start, and without it. @param {string} secret @param {string} name */
+function headerSafe(secret, name) {
+  if (/^[\x21-\x7e]+$/.test(secret)) return secret;
+  throw new Error(`${name}: the secret holds characters that no header may`);
 }
 
 /**
@@ -107,12 +115,12 @@ export function upstreamBody(body, model, provider, most) {
  * @returns {Promise<{headers: Headers} & ({reply: any} | {chunks: AsyncGenerator<any>})>}
  */
 export async function callProvider(provider, body, { signal, firstByteMs, replyMs, idleMs, headers: extra }) {
+  const { path, headers, body: sent } = provider.format.request(body, { key: provider.key });
   const deadline = new AbortController();
   const ms = body.stream ? firstByteMs : replyMs;
   const timer = setTimeout(() => deadline.abort(), ms);
   const either = AbortSignal.any([signal, deadline.signal]);
   try {
-    const { path, headers, body: sent } = provider.format.request(body, { key: provider.key });
     const response = await fetch(provider.url + path, {
       method: "POST",
       headers: {
@@ -160,9 +168,9 @@ async function refusal(response, provider) {
   if (ofProvider || OF_PROVIDER.has(status)) {
     return new AttemptError(String(status), "the provider refuses the gateway's key or account", { ofProvider: true });
   }
-  const said = redact(message ?? `the provider answered ${status}`, provider);
+  const said = status === 403 ? "the provider refuses this model or prompt" : redact(message ?? `the provider answered ${status}`, provider);
   if (WORTH_ANOTHER.has(status) || status >= 500) {
-    return new AttemptError(String(status), said, { retryAfter: response.headers.get("retry-after") });
+    return new AttemptError(String(status), said, { retryAfter: response.headers.get("retry-after"), lost: OF_PROXY.has(status) });
   }
   return new HttpError(status, redact(code ?? "provider_refused", provider), said, {
     type: redact(type ?? "invalid_request_error", provider),
@@ -198,7 +206,13 @@ export function redact(text, { key }) {
 /** Some providers answer 200 with an error or with no choice in it. @param {Format} format @param {any} json */
 function checkReply(format, json) {
   if (json?.error) throw new AttemptError("bad_reply", String(json.error.message ?? "an error in a 200 reply"));
-  const reply = format.reply(json);
+  let reply;
+  try {
+    reply = format.reply(json);
+  } catch (error) {
+    // It worked, if in vain.
+    throw error instanceof AttemptError ? Object.assign(error, { lost: true }) : error;
+  }
   if (!Array.isArray(reply?.choices) || reply.choices.length === 0) throw new AttemptError("bad_reply", "the reply holds no choice", { lost: true });
   return reply;
 }

@@ -4,7 +4,7 @@
 
 /** Every header that tells a page something; CORS must name them. */
 export const RECEIPT_HEADERS = [
-  ...["id", "model", "code", "quality", "cost-usd", "saving-usd", "catalog", "policy", "trace", "warning", "failed"].map((name) => `x-pennyroute-${name}`),
+  ...["id", "model", "code", "quality", "cost-usd", "saving-usd", "spent-usd", "catalog", "policy", "trace", "warning", "failed"].map((name) => `x-pennyroute-${name}`),
   "retry-after",
 ];
 

@@ -55,6 +55,8 @@ const LEAST_CHARS = 1024;
 const MOST_MARKS = 20_000;
 /** Latest beginnings of one conversation that are kept, and of these the ones that are shared. */
 const MOST_PER_REQUEST = 64;
+/** Messages of a request that is followed. */
+const MOST_MESSAGES = 2_000;
 const MOST_SHARED = 8;
 
 /** A provider may have many machines, and the next turn may want another model. */
@@ -78,7 +80,8 @@ const clients = new Map();
  */
 export async function openSession({ tenant = "", key = "", body, name, models }, ctx) {
   const salt = await fingerprint("", JSON.stringify([tenant, key]));
-  const messages = Array.isArray(body.messages) ? body.messages : [];
+  // Fingerprints cost time; a conversation of so many turns is none.
+  const messages = Array.isArray(body.messages) && body.messages.length <= MOST_MESSAGES ? body.messages : [];
   const { prefixes, marked } = await fingerprints(salt, body, messages);
   const { size } = prefixes[prefixes.length - 1];
   const kept = prefixes.filter((prefix) => prefix.size >= LEAST_CHARS).slice(-MOST_PER_REQUEST);

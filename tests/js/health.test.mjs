@@ -42,7 +42,9 @@ test("three failures in a row open a model's circuit, five its provider's; a suc
   assert.deepEqual(health.unhealthy(ALL, T), ["p/a", "p/a@low"]);
   for (let n = 0; n < 2; n++) health.failed(B, failure("network"), T);
   assert.deepEqual(health.unhealthy(ALL, T), ["p/a", "p/a@low", "p/b"], "all of the provider");
-  health.succeeded(A);
+  health.succeeded(A, T - 1);
+  assert.equal(health.unhealthy(ALL, T).length, 3, "a call that began before the failures does not end the rest");
+  health.succeeded(A, T + 1);
   assert.deepEqual(health.unhealthy(ALL, T), []);
 });
 
@@ -57,18 +59,18 @@ test("a refused key rests the provider at once, a model that is not there for a 
 test("after its rest one call at a time probes", () => {
   const health = new Health();
   health.failed(A, failure("429", { retryAfter: "1" }), T);
-  assert.equal(health.begin(A, T + 500), false);
-  assert.equal(health.begin(A, T + 1_000), true, "the probe");
-  assert.equal(health.begin(LOW, T + 1_001), false);
+  assert.equal(health.begin(A, T + 500), "refused");
+  assert.equal(health.begin(A, T + 1_000), "probe");
+  assert.equal(health.begin(LOW, T + 1_001), "refused");
   health.ended(A);
-  assert.equal(health.begin(A, T + 1_002), true, "one that told nothing makes room for the next");
+  assert.equal(health.begin(A, T + 1_002), "probe", "one that told nothing makes room for the next");
   health.failed(A, failure("500"), T + 1_003);
   assert.ok(health.restMs(A, T + 1_003) > 0, "a probe that fails sends it back to rest");
   const later = T + 1_003 + health.restMs(A, T + 1_003);
-  assert.equal(health.begin(A, later), true);
-  assert.equal(health.begin(A, later + 120_000), true, "a probe that was never heard of again is forgotten");
-  health.succeeded(A);
-  assert.equal(health.begin(A, later) && health.begin(LOW, later), true);
+  assert.equal(health.begin(A, later), "probe");
+  assert.equal(health.begin(A, later + 120_000), "probe", "a probe that was never heard of again is forgotten");
+  health.succeeded(A, later);
+  assert.deepEqual([health.begin(A, later), health.begin(LOW, later)], ["call", "call"]);
 });
 
 test("a spent rate limit rests the model before it is refused", () => {

@@ -82,7 +82,7 @@ async function run(seed, limits, { lossy, kills, restarts }) {
   function born() {
     const isolate = { dead: false };
     isolate.leases = new Leases("tenant");
-    isolate.io = { env: { LEDGER: network(isolate) }, ctx: { waitUntil: (promise) => promise.catch(() => {}) } };
+    isolate.env = { LEDGER: network(isolate) };
     return isolate;
   }
 
@@ -95,7 +95,8 @@ async function run(seed, limits, { lossy, kills, restarts }) {
   async function request(isolate) {
     const reserved = { nanodollars: 500 + Math.floor(next() * 4_000), tokens: 50 + Math.floor(next() * 400) };
     const call = { id: `call-${n++}`, key: "", model: "a", amounts: amountsOf(limits, reserved), nanodollars: reserved.nanodollars, quality: 0.8, ms: CALL_MS };
-    const answer = await isolate.leases.draw(call, limits, isolate.io);
+    const io = { env: isolate.env, ctx: { waitUntil: (promise) => promise.catch(() => {}) } };
+    const answer = await isolate.leases.draw(call, limits, io);
     if (isolate.dead) return;
     if (!answer.granted) return void (seen[answer.limit === null ? "unreachable" : "refused"] += 1);
     seen.granted += 1;
@@ -113,7 +114,7 @@ async function run(seed, limits, { lossy, kills, restarts }) {
     const state = next() < 0.1 ? "unsettled" : "settled";
     const usage = { state, nanodollars: used.nanodollars, input_tokens: used.tokens, output_tokens: 0 };
     seen.told.set(call.id, { usage, isolate });
-    isolate.leases.settle(call, usage, isolate.io);
+    isolate.leases.settle(call, usage, io);
   }
 
   const advance = async (ms) => {
@@ -214,4 +215,21 @@ test("old entries and periods are forgotten, the present ones and what is open a
   const { limits, feedback } = books.report(now);
   assert.equal(limits[0].used, 20, "five calls of today, whether their entries are kept or not");
   assert.deepEqual(feedback, []);
+});
+
+test("what was not drawn from a lease does not shrink it", () => {
+  const books = new Books(sqlite(), { leaseMs: LEASE_MS, callMs: CALL_MS }, START);
+  const limits = { "usd/day": { unit: "nanodollars", window: "day", max: 1000 } };
+  const call = (id, amount, more) => ({ id, key: "", model: "a", amounts: { "usd/day": amount }, nanodollars: amount, quality: null, ms: CALL_MS, ...more });
+  const message = { heard: 0, limits, calls: [], asks: [], want: {}, stopped: false };
+  const { lease } = books.exchange({ ...message, isolate: "i", seq: 1, want: { "usd/day": 250 } }, START);
+  assert.equal(lease["usd/day"], 250);
+  // The isolate draws all of it, and tells first of a call that it had asked for and given up.
+  const usage = { state: "void", nanodollars: 0, input_tokens: 0, output_tokens: 0 };
+  books.exchange({ ...message, isolate: "i", seq: 2, calls: [call("given-up.1", 250, { usage })] }, START);
+  const { answers } = books.exchange({ ...message, isolate: "j", seq: 1, asks: [call("other.1", 800)], stopped: true }, START);
+  assert.equal(answers["other.1"].limit, "usd/day");
+  books.exchange({ ...message, isolate: "i", seq: 3, calls: [call("drawn.1", 250, { leased: true })] }, START);
+  const [{ used, leased }] = books.limits(START);
+  assert.deepEqual([used, leased], [250, 0]);
 });

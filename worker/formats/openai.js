@@ -2,12 +2,15 @@
 
 import { StreamError } from "../sse.js";
 
+/** What would change the model, the provider or the price behind the decision's back, at OpenAI or at a server that routes by itself. */
+const OF_OWNER = new Set(["service_tier", "web_search_options", "models", "provider", "route", "plugins", "transforms"]);
+
 /** @type {import("../providers.js").Format} */
 export const openai = {
   request: (chat, { key }) => ({
     path: "/chat/completions",
     headers: key === undefined ? {} : { authorization: `Bearer ${key}` },
-    body: withoutAnthropics(chat),
+    body: plainBody(chat),
   }),
 
   reply: (json) => json,
@@ -28,14 +31,14 @@ export const openai = {
 };
 
 /**
- * A body without the names that only Anthropic's API knows, which a conversation of its clients may hold: servers
- * that speak OpenAI's API refuse some of them. `cache_control` goes with them; caching is automatic there.
+ * A body without what is the owner's to say, and without the names that only Anthropic's API knows, which a conversation
+ * of its clients may hold: servers that speak OpenAI's API refuse some of them. `cache_control` goes with them; caching is automatic there.
  * @param {Record<string, any>} chat
  */
-function withoutAnthropics(chat) {
-  const { thinking, ...rest } = chat;
+function plainBody(chat) {
+  const body = Object.fromEntries(Object.entries(chat).filter(([name]) => !OF_OWNER.has(name)));
   // A budget of tokens is Anthropic's; others have a `thinking` of their own.
-  const body = thinking?.budget_tokens === undefined ? chat : rest;
+  if (body.thinking?.budget_tokens !== undefined) delete body.thinking;
   return {
     ...body,
     messages: body.messages?.map(plain),

@@ -31,6 +31,7 @@
  * @property {number} nanodollars reserved
  * @property {number | null} quality estimated, 0 to 1
  * @property {number} ms the most that it may last from now
+ * @property {boolean} [leased] drawn from the isolate's lease, rather than asked for
  * @property {Usage} [usage] once it has ended
  *
  * @typedef {{state: "settled" | "unsettled" | "void", nanodollars: number, input_tokens: number, output_tokens: number}} Usage
@@ -179,7 +180,8 @@ export class Books {
     const lease = this.#leases.get(isolate) ?? { expires: 0, seq, turn, amounts: {} };
     this.#leases.set(isolate, lease);
     for (const call of calls) {
-      if (!this.#entry(call.id)) this.#draw(call, isolate, lease, now);
+      // What was not drawn from the lease must not shrink what the isolate may be drawing from.
+      if (!this.#entry(call.id)) call.leased ? this.#draw(call, isolate, lease, now) : this.#enter(call, isolate, now);
       if (call.usage) this.#settle(call.id, call.usage);
     }
     this.#clear(isolate, heard);
@@ -269,7 +271,7 @@ export class Books {
   prune(until, most) {
     const [{ last }] = this.#rows("SELECT COALESCE(MAX(n), 0) AS last FROM entries");
     this.#sql.exec("DELETE FROM entries WHERE (at < ? OR n <= ?) AND state != 'open'", until, last - most);
-    this.#sql.exec("DELETE FROM feedback WHERE entry NOT IN (SELECT n FROM entries)");
+    this.#sql.exec("DELETE FROM feedback WHERE entry < (SELECT MIN(n) FROM entries)");
     for (const [name, { charges }] of this.#accounts) {
       for (const key of charges.keys()) {
         if (Date.parse(key.length === 7 ? `${key}-28` : key) + 4 * 86_400_000 >= until) continue;

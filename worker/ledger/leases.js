@@ -13,7 +13,7 @@ import { ask } from "./ask.js";
 /** @typedef {import("./books.js").Call} Call */
 /** @typedef {import("./books.js").Usage} Usage */
 /** @typedef {import("./limits.js").Limit} Limit */
-/** @typedef {{env: Record<string, any>, ctx: {waitUntil: (promise: Promise<any>) => void}}} Io of the request that speaks */
+/** @typedef {{env: Record<string, any>, ctx: {waitUntil: (promise: Promise<any>) => void}, spoken?: number}} Io of the request that speaks */
 /** @typedef {{granted: true} | {granted: false, limit: string, retryMs: number | null} | {granted: false, limit: null}} Answer `limit: null`: the ledger cannot be reached */
 
 /** Calls are told together where they come within this time of each other. */
@@ -26,12 +26,16 @@ const IDLE_MS = 5_000;
 const TRUSTED = 0.8;
 /** What a request has begun may live for 30 s after its answer; what speaks for all of them ends sooner. */
 const TURN_MS = 20_000;
+/** Messages that one request sends for all of them: its own calls need the rest of its 50 subrequests (free plan). */
+const MOST_SPOKEN = 12;
 /** Most decisions kept for the prices while the ledger cannot be reached. */
 const MOST_DECIDED = 10_000;
 
 export class Leases {
   #tenant;
   #isolate = crypto.randomUUID();
+  /** @type {object | undefined} */
+  #policy;
   #seq = 0;
   #heard = 0;
   /** The latest answer. @type {{lease: Record<string, number>, until: number}} */
@@ -55,7 +59,6 @@ export class Leases {
   #decided = [];
   #flushing = 0;
   #keeping = 0;
-  #busy = 0;
   #lastCall = 0;
   /** What is left of limits beside leases, as of the latest answer. @type {Record<string, number>} */
   #left = {};
@@ -67,6 +70,16 @@ export class Leases {
   /** @param {string} tenant */
   constructor(tenant) {
     this.#tenant = tenant;
+  }
+
+  /** Forgets limits as an older policy had them, so that they are not told again. @param {object} policy in force */
+  follow(policy) {
+    if (policy === this.#policy) return;
+    this.#policy = policy;
+    const told = new Set([...this.#untold.values()].flatMap(({ amounts }) => Object.keys(amounts)));
+    for (const name of Object.keys(this.#limits)) if (!told.has(name)) delete this.#limits[name];
+    [this.#want, this.#left] = [{}, {}];
+    this.#full.clear();
   }
 
   /**
@@ -85,7 +98,6 @@ export class Leases {
     const inLease = this.#stoppedAt <= this.#answered && now < this.#held.until && Object.entries(call.amounts).every(([name, amount]) => amount <= this.#available(name));
     this.#keep(io);
     if (unlimited || inLease) {
-      this.#busy += 1;
       this.#tell(call, true);
       this.#flushSoon(io);
       return this.#counted("lease", { granted: true });
@@ -98,10 +110,7 @@ export class Leases {
       this.#tell({ ...call, usage: { state: "void", nanodollars: 0, input_tokens: 0, output_tokens: 0 } }, false);
       return this.#counted("unanswered", { granted: false, limit: null });
     }
-    if (answer === null) {
-      this.#busy += 1;
-      return this.#counted("asked", { granted: true });
-    }
+    if (answer === null) return this.#counted("asked", { granted: true });
     this.#full.set(answer.limit, Date.now() + Math.min(answer.retry_ms ?? 10_000, 1_000));
     return this.#counted("refused", { granted: false, limit: answer.limit, retryMs: answer.retry_ms });
   }
@@ -119,7 +128,6 @@ export class Leases {
    * @param {Io} io
    */
   settle(call, usage, io) {
-    this.#busy -= 1;
     this.#tell({ ...call, usage }, this.#fromLease.has(call.id));
     this.#keep(io);
     this.#flushSoon(io);
@@ -127,7 +135,6 @@ export class Leases {
 
   /** A call without the ledger's consent, where the owner prefers that to a refusal; told when it can be. @param {Omit<Call, "usage">} call @param {Io} io */
   force(call, io) {
-    this.#busy += 1;
     this.#tell(call, false);
     this.#flushSoon(io);
   }
@@ -135,11 +142,6 @@ export class Leases {
   /** A decision, for the prices. @param {import("./prices.js").Decided} decided */
   decided(decided) {
     if (this.#decided.length < MOST_DECIDED) this.#decided.push(decided);
-  }
-
-  /** While a long answer streams: keeps the lease. @param {Io} io */
-  keep(io) {
-    this.#keep(io);
   }
 
   /** Whether a limit is known to be full. @param {string} name */
@@ -170,16 +172,17 @@ export class Leases {
   #flushSoon(io) {
     const now = Date.now();
     // A flush that has not come was ended with the request that began it.
-    if (now - this.#flushing < PATIENCE_MS + 1_000) return;
+    if (now - this.#flushing < PATIENCE_MS + 1_000 || (io.spoken ?? 0) >= MOST_SPOKEN) return;
     this.#flushing = now;
     io.ctx.waitUntil(
       (async () => {
         try {
           do {
             await sleep(LINGER_MS);
+            io.spoken = (io.spoken ?? 0) + 1;
             await this.#exchange(io, []);
             this.#flushing = Date.now();
-          } while (this.#untold.size > 0 && Date.now() - now < TURN_MS);
+          } while (this.#untold.size > 0 && io.spoken < MOST_SPOKEN);
         } catch {
           // Untold calls stay, for the next one.
           await sleep(500);
@@ -190,7 +193,10 @@ export class Leases {
     );
   }
 
-  /** Renews the lease while calls are under way, and gives it back when none has come for a while. @param {Io} io */
+  /**
+   * Renews the lease while calls come, and gives it back when none has come for a while, or when this
+   * request has kept it long enough. Calls under way need no lease. @param {Io} io
+   */
   #keep(io) {
     const now = Date.now();
     if (now - this.#keeping < 5_000) return;
@@ -204,10 +210,8 @@ export class Leases {
             if (this.#untold.size > 0) this.#flushSoon(io);
             const over = this.#keeping - now > TURN_MS;
             const idle = this.#keeping - this.#lastCall > IDLE_MS;
-            // With calls under way, one of them goes on with this.
-            if (over && this.#busy > 0) return;
-            if ((idle || over) && this.#busy === 0 && this.#untold.size === 0) {
-              if (Object.keys(this.#held.lease).length > 0) await this.#exchange(io, [], true);
+            if (idle || over) {
+              if (this.#untold.size > 0 || Object.keys(this.#held.lease).length > 0) await this.#exchange(io, [], true);
               return;
             }
             if (this.#held.until - this.#keeping < 4_000) await this.#exchange(io, []);
@@ -238,11 +242,14 @@ export class Leases {
     }
     this.#demand = {};
     const calls = [...this.#untold.values()];
+    const told = calls.map((call) => ({ ...call, leased: this.#fromLease.has(call.id) }));
     const decided = this.#decided;
     this.#decided = [];
     const counted = metrics.drain();
+    const named = new Set([...calls, ...asks].flatMap(({ amounts }) => Object.keys(amounts)).concat(Object.keys(this.#want)));
+    const limits = Object.fromEntries([...named].flatMap((name) => (this.#limits[name] ? [[name, this.#limits[name]]] : [])));
     const message = {
-      ...{ isolate: this.#isolate, seq, heard: this.#heard, limits: this.#limits, calls, asks, stopped },
+      ...{ isolate: this.#isolate, seq, heard: this.#heard, limits, calls: told, asks, stopped },
       want: leave ? {} : this.#want,
       ...{ decided, counted },
     };

@@ -21,6 +21,8 @@ import { matches } from "../policy.js";
 
 /** Tokens that an image counts at most; what it really counts is known only to its provider. */
 const IMAGE_TOKENS = 40_000;
+/** Of a model whose context the catalog does not know. */
+const LARGEST_CONTEXT = 2_000_000;
 /** Tokens that providers add around the text of a request (templates, instructions for tools and JSON), at most. */
 const TEMPLATE_TOKENS = 1_024;
 
@@ -75,23 +77,52 @@ export function amountsOf(limits, reserved) {
  * @returns {Reservation}
  */
 export function reserve(model, body, mostOutput) {
-  const input = inputBound(body);
+  const context = model.limit?.context ?? LARGEST_CONTEXT;
+  const input = Math.min(inputBound(body), context);
   const output = mostOutput * (Number.isSafeInteger(body.n) && body.n > 1 ? body.n : 1);
   const rate = dearest(model.cost);
-  return { tokens: input + output, nanodollars: nanodollars((input * rate.input + output * rate.output) / 1e6) };
+  const written = marksCache(body) ? 1 + writeExtra(body) : 1;
+  return { tokens: input + output, nanodollars: nanodollars((input * rate.input * written + output * rate.output) / 1e6) };
+}
+
+/**
+ * What writing to a prompt cache costs beyond reading afresh, as a share of the input price: Anthropic's quarter, or
+ * as much again where the request has an hour's mark. https://platform.claude.com/docs/en/build-with-claude/prompt-caching
+ * @param {Record<string, any>} body
+ */
+export function writeExtra(body) {
+  return JSON.stringify(body.messages).includes('"ttl":"1h"') || JSON.stringify(body.tools ?? []).includes('"ttl":"1h"') ? 1 : 0.25;
+}
+
+/** @param {Record<string, any>} body */
+function marksCache(body) {
+  return JSON.stringify(body.messages).includes('"cache_control"') || JSON.stringify(body.tools ?? []).includes('"cache_control"');
 }
 
 /** @param {Record<string, any>} body */
 function inputBound(body) {
   let images = 0;
-  const text = JSON.stringify(body, (name, value) => {
-    if (name !== "image_url" && name !== "image") return value;
-    images += 1;
-    return undefined;
-  });
+  let unknown = false;
+  const counted = (/** @type {any} */ part) => {
+    if (isImage(part)) images += 1;
+    // A file, a recording, a film: only its provider knows how much it is.
+    else unknown ||= part?.type !== "text" && part?.type !== "refusal";
+    return !isImage(part);
+  };
+  const messages = body.messages.map((/** @type {any} */ message) =>
+    Array.isArray(message?.content) ? { ...message, content: message.content.filter(counted) } : message,
+  );
+  if (unknown) return Infinity;
+  const text = JSON.stringify({ ...body, messages });
   // Escapes and field names only make the bound wider; a UTF-16 unit is at most three bytes.
   const bytes = /^[\x00-\x7f]*$/.test(text) ? text.length : new TextEncoder().encode(text).length;
   return bytes + images * IMAGE_TOKENS + TEMPLATE_TOKENS;
+}
+
+/** @param {any} part of a message's content */
+function isImage(part) {
+  const url = part?.type === "image_url" ? (part.image_url?.url ?? part.image_url) : undefined;
+  return typeof url === "string" && /^(https?:|data:image\/)/i.test(url);
 }
 
 /** The highest rates anywhere in a price list: tiers, hours and dates included. @param {any} cost @returns {{input: number, output: number}} */
