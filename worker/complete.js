@@ -130,7 +130,7 @@ export async function complete(request, asked, env, api, { ctx, settings, caller
         if (tokens === null) return void reserved?.lose();
         session.answered(model.id, usage);
         const { cache_creation_tokens: written = 0 } = usage.prompt_tokens_details ?? {};
-        const write = written > 0 ? settings.cost(model.id, { input_tokens: written, cached_tokens: 0, output_tokens: 0 }) * writeExtra(upstream) : 0;
+        const write = written > 0 ? settings.cost(model.id, { input_tokens: written, cached_tokens: 0, output_tokens: 0 }) * writeExtra(JSON.stringify(upstream)) : 0;
         const usd = settings.cost(model.id, tokens) + write;
         Object.assign(summary, tokens, { cost_usd: usd });
         reserved?.settle(tokens, usd);
@@ -152,6 +152,10 @@ export async function complete(request, asked, env, api, { ctx, settings, caller
       };
       const chunks = served(answer.chunks, { model: model.id, hideUsage, ends, onChunk, receiptOf });
       summary.streaming = true;
+      /** @type {() => void} */
+      let over = () => {};
+      // When the client goes away, the runtime ends what the request does, unless this is waited for.
+      ctx.waitUntil(new Promise((resolve) => (over = () => resolve(undefined))));
       // A client that reads no more, or a provider that sends comments only, would keep the call open for ever.
       let expired = false;
       const expiry = setTimeout(() => {
@@ -164,6 +168,7 @@ export async function complete(request, asked, env, api, { ctx, settings, caller
         settle();
         if (probe) health.ended(model);
         finish(more);
+        over();
       };
       const ended = () => {
         health.succeeded(model, calling);

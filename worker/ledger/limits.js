@@ -29,7 +29,7 @@ const TEMPLATE_TOKENS = 1_024;
 /** @param {number} usd */
 export function nanodollars(usd) {
   // The nudge keeps 0.1 + 0.2 from costing a nanodollar more than 0.3.
-  return Math.ceil(usd * 1e9 - 1e-6);
+  return Math.max(0, Math.ceil(usd * 1e9 - 1e-6));
 }
 
 /**
@@ -78,45 +78,43 @@ export function amountsOf(limits, reserved) {
  */
 export function reserve(model, body, mostOutput) {
   const context = model.limit?.context ?? LARGEST_CONTEXT;
-  const input = Math.min(inputBound(body), context);
+  const { bound, text } = inputBound(body);
+  const input = Math.min(bound, context);
   const output = mostOutput * (Number.isSafeInteger(body.n) && body.n > 1 ? body.n : 1);
   const rate = dearest(model.cost);
-  const written = marksCache(body) ? 1 + writeExtra(body) : 1;
+  const written = text.includes('"cache_control"') ? 1 + writeExtra(text) : 1;
   return { tokens: input + output, nanodollars: nanodollars((input * rate.input * written + output * rate.output) / 1e6) };
 }
 
 /**
  * What writing to a prompt cache costs beyond reading afresh, as a share of the input price: Anthropic's quarter, or
  * as much again where the request has an hour's mark. https://platform.claude.com/docs/en/build-with-claude/prompt-caching
- * @param {Record<string, any>} body
+ * @param {string} text of the request's body
  */
-export function writeExtra(body) {
-  return JSON.stringify(body.messages).includes('"ttl":"1h"') || JSON.stringify(body.tools ?? []).includes('"ttl":"1h"') ? 1 : 0.25;
+export function writeExtra(text) {
+  return text.includes('"ttl":"1h"') ? 1 : 0.25;
 }
 
-/** @param {Record<string, any>} body */
-function marksCache(body) {
-  return JSON.stringify(body.messages).includes('"cache_control"') || JSON.stringify(body.tools ?? []).includes('"cache_control"');
-}
-
-/** @param {Record<string, any>} body */
+/** The most tokens that a body can come to, and its text without images. @param {Record<string, any>} body */
 function inputBound(body) {
   let images = 0;
   let unknown = false;
   const counted = (/** @type {any} */ part) => {
-    if (isImage(part)) images += 1;
+    if (isImage(part)) {
+      images += 1;
+      return { ...part, image_url: null };
+    }
     // A file, a recording, a film: only its provider knows how much it is.
-    else unknown ||= part?.type !== "text" && part?.type !== "refusal";
-    return !isImage(part);
+    unknown ||= part?.type !== "text" && part?.type !== "refusal";
+    return part;
   };
   const messages = body.messages.map((/** @type {any} */ message) =>
-    Array.isArray(message?.content) ? { ...message, content: message.content.filter(counted) } : message,
+    Array.isArray(message?.content) ? { ...message, content: message.content.map(counted) } : message,
   );
-  if (unknown) return Infinity;
   const text = JSON.stringify({ ...body, messages });
   // Escapes and field names only make the bound wider; a UTF-16 unit is at most three bytes.
   const bytes = /^[\x00-\x7f]*$/.test(text) ? text.length : new TextEncoder().encode(text).length;
-  return bytes + images * IMAGE_TOKENS + TEMPLATE_TOKENS;
+  return { bound: unknown ? Infinity : bytes + images * IMAGE_TOKENS + TEMPLATE_TOKENS, text };
 }
 
 /** @param {any} part of a message's content */
