@@ -152,7 +152,7 @@ export async function complete(request, asked, env, api, { ctx, settings, caller
       };
       const failure = (/** @type {string} */ name) => health.failed(model, { failure: name, ofProvider: false, retryAfter: null }, Date.now());
       const broken = brokenOff(api, model.id, { client, end, failure });
-      return new Response(streamOf(api.frames(chunks, asked), { end: () => end(), failed: broken, gone }), {
+      return new Response(streamOf(api.frames(chunks, asked), { end, failed: broken, gone }), {
         headers: { ...headers, "content-type": "text/event-stream; charset=utf-8", "cache-control": "no-cache" },
       });
     } catch (error) {
