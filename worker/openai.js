@@ -72,15 +72,23 @@ export async function readJson(request, limit) {
 function depth(text) {
   let now = 0;
   let most = 0;
-  let quoted = false;
   for (let i = 0; i < text.length; i++) {
     const char = text[i];
-    if (char === '"') quoted = !quoted;
-    else if (quoted) i += char === "\\" ? 1 : 0;
+    if (char === '"') i = closing(text, i);
     else if (char === "[" || char === "{") most = Math.max(most, ++now);
     else if (char === "]" || char === "}") now--;
   }
   return most;
+}
+
+/** Where a string of a JSON text ends. Found by `indexOf`, since most of a body is in strings. @param {string} text @param {number} start */
+function closing(text, start) {
+  for (let end = text.indexOf('"', start + 1); end >= 0; end = text.indexOf('"', end + 1)) {
+    let escapes = 0;
+    while (text[end - 1 - escapes] === "\\") escapes++;
+    if (escapes % 2 === 0) return end;
+  }
+  return text.length;
 }
 
 /**

@@ -236,7 +236,7 @@ async function firstToken(chunks, provider) {
   return (async function* () {
     yield* first;
     try {
-      // Each chunk passes every layer: `yield*` would wait three times for it where this waits once.
+      // `yield*` of an asynchronous generator costs more per chunk.
       for await (const chunk of chunks) yield chunk;
     } catch (error) {
       throw error instanceof StreamError ? new StreamError(error.failure, redact(error.message, provider)) : error;

@@ -30,7 +30,9 @@ export async function* readEvents(response, { signal, idleMs }) {
   let length = 0;
   try {
     for (;;) {
-      const { value, done } = await idle.within(reader.read());
+      idle.begin();
+      const { value, done } = await reader.read();
+      idle.check();
       const text = done ? decoder.decode() : decoder.decode(value, { stream: true });
       length += text.length;
       if (length > LONGEST_EVENT) throw new StreamError("bad_reply", "an event is too long");
@@ -101,14 +103,15 @@ class Idle {
     this.#stop();
   }
 
-  /** @template T @param {Promise<T>} read @returns {Promise<T>} */
-  async within(read) {
+  /** A read begins. */
+  begin() {
     this.#since = Date.now();
-    const result = await read;
+  }
+
+  /** A read has ended; throws where it was ended because it took too long, which looks like the end of the stream. */
+  check() {
     this.#since = undefined;
-    // A read that was ended looks like the end of the stream.
     if (this.#stalled) throw new StreamError("timeout", `the stream stalled for ${this.#ms / 1000} s`);
-    return result;
   }
 
   end() {

@@ -12,8 +12,9 @@ process.once("message", async (/** @type {NonNullable<Parameters<typeof startGat
   const inspectorPort = await freePort();
   // Every request is logged; here only what is not a log line matters.
   const onOutput = (/** @type {string} */ text) => process.stderr.write(text.replace(/^\{.*\}\n/gm, ""));
-  // Without Miniflare's own workers before and behind it, which no deployed worker has.
-  const direct = { unsafeDirectSockets: [{ host: "127.0.0.1", port: 0 }], stripCfConnectingIp: false };
+  // Without Miniflare's own workers before and behind it, and its imitation of the Cache API in the
+  // same process, which no deployed worker has.
+  const direct = { unsafeDirectSockets: [{ host: "127.0.0.1", port: 0 }], stripCfConnectingIp: false, cache: false };
   const gateway = await startGateway({ ...rest, onOutput, options: { ...options, ...direct, inspectorPort } });
   process.on("disconnect", () => gateway.close().finally(() => process.exit()));
   process.on("message", async () => process.send?.(await isolateMb(inspectorPort)));

@@ -28,7 +28,8 @@ let modules;
 const running = [];
 
 before(async () => {
-  [simulator, modules] = await Promise.all([startSimulator({ latencyMs: 1, chunkMs: 0 }), bundleWorker()]);
+  simulator = await startSimulator({ latencyMs: 1, chunkMs: 0 });
+  modules = await bundleWorker();
 });
 
 after(async () => {
