@@ -159,7 +159,7 @@ describe("OpenAI's SDK, responses", () => {
     const events = await collect(await openai.responses.create({ model: "auto", input: ASKED, max_output_tokens: 3, stream: true }));
     assert.equal(events.at(-1).type, "response.incomplete");
     assert.equal(events.at(-1).response.incomplete_details.reason, "max_output_tokens");
-    assert.equal(simulator.calls.at(-1).body.max_completion_tokens, 3);
+    assert.equal(simulator.calls.at(-1).body.max_tokens, 3);
   });
 
   test("tools, and what they answered", async () => {
@@ -237,7 +237,7 @@ describe("Anthropic's SDK", () => {
     assert.ok(data.usage.input_tokens > 0 && data.usage.output_tokens > 0);
     const { body } = simulator.calls.at(-1);
     assert.deepEqual(body.messages[0], { role: "system", content: "Be brief." });
-    assert.deepEqual([body.stop, body.max_completion_tokens], [["END"], 1000]);
+    assert.deepEqual([body.stop, body.max_tokens], [["END"], 1000]);
   });
 
   test("stream helpers, with the receipt in the last event", async () => {
