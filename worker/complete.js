@@ -117,6 +117,8 @@ export async function complete(request, asked, env, api, { ctx, settings, caller
       });
       const now = Date.now();
       health.heed(model, answer.headers, now);
+      // It answers: others need not wait until the stream has ended.
+      if (probe) health.ended(model);
       Object.assign(summary, { model: model.id, theirs_ms: now - calling, ours_ms: calling - began - waited });
       Object.assign(summary, { cost_usd: estimateOf(decision, model.id).cost, baseline_usd: decision.baseline?.cost_usd });
       /** @type {any} */
@@ -129,10 +131,12 @@ export async function complete(request, asked, env, api, { ctx, settings, caller
         summary.unsettled = tokens === null;
         if (tokens === null) return void reserved?.lose();
         session.answered(model.id, usage);
-        const { cache_creation_tokens: written = 0 } = usage.prompt_tokens_details ?? {};
-        const write = written > 0 ? settings.cost(model.id, { input_tokens: written, cached_tokens: 0, output_tokens: 0 }) * writeExtra(JSON.stringify(upstream)) : 0;
-        const usd = settings.cost(model.id, tokens) + write;
-        Object.assign(summary, tokens, { cost_usd: usd });
+        const { written_tokens, ...counted } = tokens;
+        // What was written to a cache, at the rate of the whole input and the share that writing adds.
+        const input = () => settings.cost(model.id, { ...counted, cached_tokens: 0, output_tokens: 0 });
+        const write = written_tokens > 0 ? (input() * written_tokens * writeExtra(JSON.stringify(upstream))) / counted.input_tokens : 0;
+        const usd = settings.cost(model.id, counted) + write;
+        Object.assign(summary, counted, { cost_usd: usd });
         reserved?.settle(tokens, usd);
         return usd;
       };
@@ -165,10 +169,12 @@ export async function complete(request, asked, env, api, { ctx, settings, caller
       }, ends + GRACE_MS - now);
       end = (more) => {
         clearTimeout(expiry);
-        settle();
-        if (probe) health.ended(model);
-        finish(more);
-        over();
+        try {
+          settle();
+        } finally {
+          finish(more);
+          over();
+        }
       };
       const ended = () => {
         health.succeeded(model, calling);
@@ -188,7 +194,7 @@ export async function complete(request, asked, env, api, { ctx, settings, caller
       // A 403 may be about this prompt, and a request's own fault is none of the provider's.
       const ofProvider = error instanceof AttemptError && !error.ofGateway && error.failure !== "403" && !client.signal.aborted;
       if (ofProvider) health.failed(model, error, Date.now());
-      else if (probe) health.ended(model);
+      if (probe) health.ended(model);
       if (client.signal.aborted) throw new HttpError(499, "client_closed_request", "The client went away.");
       if (error instanceof HttpError) Object.assign(error.headers, receiptHeaders(decision, { model: model.id, failed }));
       if (!(error instanceof AttemptError)) throw error;
@@ -203,13 +209,15 @@ export async function complete(request, asked, env, api, { ctx, settings, caller
   throw allFailed(decision, failed);
 }
 
-/** What a provider counted, where it did. @param {any} usage @returns {import("./meter.js").Tokens | null} */
+/** What a provider counted, where it did. @param {any} usage @returns {import("./meter.js").Tokens & {written_tokens: number} | null} */
 function tokensOf(usage) {
   const count = (/** @type {unknown} */ n) => (Number.isSafeInteger(n) && /** @type {number} */ (n) >= 0 ? /** @type {number} */ (n) : null);
   const input_tokens = count(usage?.prompt_tokens);
   const output_tokens = count(usage?.completion_tokens);
   if (input_tokens === null || output_tokens === null) return null;
-  return { input_tokens, cached_tokens: Math.min(input_tokens, count(usage.prompt_tokens_details?.cached_tokens) ?? 0), output_tokens };
+  const part = (/** @type {unknown} */ n) => Math.min(input_tokens, count(n) ?? 0);
+  const { cached_tokens, cache_creation_tokens } = usage.prompt_tokens_details ?? {};
+  return { input_tokens, cached_tokens: part(cached_tokens), output_tokens, written_tokens: part(cache_creation_tokens) };
 }
 
 /**

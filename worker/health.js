@@ -44,9 +44,16 @@ export class Health {
     return rested.length > 0 ? "probe" : "call";
   }
 
-  /** A whole answer. One that began before the last failure says nothing of what came after. @param {CatalogModel} model @param {number} began */
+  /**
+   * A whole answer. It ends a row of failures; a rest only if the call began after it was imposed.
+   * @param {CatalogModel} model
+   * @param {number} began
+   */
   succeeded(model, began) {
-    for (const place of places(model)) if ((this.#circuits.get(place)?.failed ?? 0) <= began) this.#circuits.delete(place);
+    for (const place of places(model)) {
+      const circuit = this.#circuits.get(place);
+      if (circuit && (circuit.until === 0 || circuit.failed <= began)) this.#circuits.delete(place);
+    }
   }
 
   /** A probe whose end says nothing about the provider, such as a client that went away. @param {CatalogModel} model */

@@ -61,22 +61,21 @@ export function readProviders(env) {
       throw new Error(`PROVIDERS.${name}.format: ${JSON.stringify(format)} is not one of ${Object.keys(FORMATS).join(", ")}`);
     }
     if (key !== undefined && !env[key]) continue;
+    const secret = key === undefined ? undefined : String(env[key]).trim();
+    if (secret !== undefined && !/^[\x21-\x7e]+$/.test(secret)) {
+      console.error(`PROVIDERS.${name}: the secret ${key} holds characters that no header may; the provider is left out`);
+      continue;
+    }
     providers.set(name, {
       name,
       url: url.origin + url.pathname.replace(/\/+$/, ""),
       format: FORMATS[format],
-      key: key === undefined ? undefined : headerSafe(String(env[key]).trim(), key),
+      key: secret,
       models,
       limit: output_limit,
     });
   }
   return providers;
-}
-
-/** A secret that can be sent. What is wrong with it is told at the start, and without it. @param {string} secret @param {string} name */
-function headerSafe(secret, name) {
-  if (/^[\x21-\x7e]+$/.test(secret)) return secret;
-  throw new Error(`${name}: the secret holds characters that no header may`);
 }
 
 /**

@@ -48,6 +48,25 @@ test("three failures in a row open a model's circuit, five its provider's; a suc
   assert.deepEqual(health.unhealthy(ALL, T), []);
 });
 
+test("a success among many calls under way ends a row of failures", () => {
+  const health = new Health();
+  for (let n = 0; n < 20; n++) {
+    health.failed(A, failure("500"), T + n);
+    health.succeeded(A, T - 1_000);
+  }
+  assert.deepEqual(health.unhealthy(ALL, T + 20), []);
+});
+
+test("a probe that is told to wait makes room for its provider's other models", () => {
+  const health = new Health();
+  for (let n = 0; n < 5; n++) health.failed(A, failure("500"), T);
+  const rested = T + 60_000;
+  assert.equal(health.begin(A, rested), "probe");
+  health.failed(A, failure("429", { retryAfter: "1" }), rested);
+  health.ended(A);
+  assert.equal(health.begin(B, rested + 1), "probe");
+});
+
 test("a refused key rests the provider at once, a model that is not there for a minute", () => {
   const health = new Health();
   health.failed(A, failure("401", { ofProvider: true }), T);

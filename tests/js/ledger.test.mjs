@@ -233,3 +233,75 @@ test("what was not drawn from a lease does not shrink it", () => {
   const [{ used, leased }] = books.limits(START);
   assert.deepEqual([used, leased], [250, 0]);
 });
+
+describe("an isolate", () => {
+  const LIMITS = { "usd/day": { unit: "nanodollars", window: "day", max: 1_000_000 } };
+  const call = (id, amount) => ({ id, key: "", model: "a", amounts: { "usd/day": amount }, nanodollars: amount, quality: null, ms: CALL_MS });
+  const used = { state: "settled", nanodollars: 1, input_tokens: 1, output_tokens: 1 };
+  const advance = async (ms) => {
+    for (let t = 0; t < ms; t += 5) {
+      mock.timers.tick(5);
+      for (let i = 0; i < 10; i++) await Promise.resolve();
+    }
+  };
+  const io = (books, rtt) => ({
+    env: {
+      LEDGER: {
+        idFromName: (name) => name,
+        get: () => ({
+          async exchange(message) {
+            await new Promise((resolve) => setTimeout(resolve, rtt / 2));
+            const { decided: _, counted: _metrics, ...told } = structuredClone(message);
+            const answer = books.exchange(told, Date.now());
+            await new Promise((resolve) => setTimeout(resolve, rtt / 2));
+            return { ...answer, prices: { steer: 1, pace: {}, surcharges: {} } };
+          },
+        }),
+      },
+    },
+    ctx: { waitUntil: (promise) => promise.catch(() => {}) },
+  });
+
+  test("usually draws without asking", async () => {
+    mock.timers.enable({ apis: ["Date", "setTimeout"], now: START });
+    const books = new Books(sqlite(), { leaseMs: LEASE_MS, callMs: CALL_MS }, START);
+    const leases = new Leases("tenant");
+    let [waited, n] = [0, 0];
+    for (let t = 0; t < 30_000; t += 20, n++) {
+      const mine = io(books, 50);
+      const began = Date.now();
+      const one = call(`${n}.1`, 100);
+      leases.draw(one, LIMITS, mine).then(async () => {
+        waited += Date.now() - began > 5 ? 1 : 0; // a round trip takes 50
+        await new Promise((resolve) => setTimeout(resolve, 1_000));
+        leases.settle(one, used, mine);
+      });
+      await advance(20);
+    }
+    await advance(10_000);
+    mock.timers.reset();
+    assert.ok(waited > 0 && waited < 0.02 * n, `${waited} of ${n} waited for the ledger`);
+    const { totals, limits } = books.report(START + 60_000);
+    assert.deepEqual([totals.calls, totals.open, limits[0].used, limits[0].leased], [n, 0, n, 0]);
+  });
+
+  test("does not believe for long that a budget is spent", async () => {
+    mock.timers.enable({ apis: ["Date", "setTimeout"], now: START });
+    const books = new Books(sqlite(), { leaseMs: LEASE_MS, callMs: CALL_MS }, START);
+    const [a, b] = [new Leases("tenant"), new Leases("tenant")];
+    const all = call("all.1", 1_000_000);
+    a.draw(all, LIMITS, io(books, 10));
+    await advance(100);
+    const refused = b.draw(call("more.1", 10), LIMITS, io(books, 10));
+    await advance(100);
+    assert.equal((await refused).limit, "usd/day");
+    assert.equal(b.left("usd/day"), 0);
+    a.settle(all, used, io(books, 10));
+    await advance(3_000);
+    assert.equal(b.left("usd/day"), Infinity);
+    const granted = b.draw(call("later.1", 10), LIMITS, io(books, 10));
+    await advance(100);
+    assert.equal((await granted).granted, true);
+    mock.timers.reset();
+  });
+});

@@ -337,12 +337,11 @@ function sampling({ temperature, top_p, top_k }) {
 }
 
 /** @param {Record<string, any>} chat */
-function passed({ metadata, service_tier: tier, cache_control, inference_geo }) {
+function passed({ metadata, service_tier: tier, cache_control }) {
   return {
     ...(typeof metadata?.user_id === "string" && { metadata: { user_id: metadata.user_id } }),
     ...((tier === "auto" || tier === "standard_only") && { service_tier: tier }),
     ...(cache_control && { cache_control }),
-    ...(inference_geo && { inference_geo }),
   };
 }
 

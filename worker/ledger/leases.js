@@ -16,10 +16,14 @@ import { ask } from "./ask.js";
 /** @typedef {{env: Record<string, any>, ctx: {waitUntil: (promise: Promise<any>) => void}, spoken?: number}} Io of the request that speaks */
 /** @typedef {{granted: true} | {granted: false, limit: string, retryMs: number | null} | {granted: false, limit: null}} Answer `limit: null`: the ledger cannot be reached */
 
+/** The lease is to hold about what calls take in four of these. */
+const WINDOW_MS = 250;
 /** Calls are told together where they come within this time of each other. */
 const LINGER_MS = 20;
 /** An answer that takes longer counts as none. */
 const PATIENCE_MS = 3_000;
+/** For so long, what is left of a limit is taken to be what the ledger said last. */
+const BELIEVED_MS = 2_000;
 /** Without a call for so long, the lease is given back. */
 const IDLE_MS = 5_000;
 /** Part of a lease's term after which it is not drawn from: ours starts before the ledger's. */
@@ -49,10 +53,11 @@ export class Leases {
   /** Messages after which nothing is drawn until a later one is answered. */
   #stoppedAt = 0;
   #answered = 0;
-  /** Levels that the lease should have: about what was drawn in two exchanges. @type {Record<string, number>} */
-  #want = {};
-  /** @type {Record<string, number>} */
+  /** What calls have asked of each limit lately: since `#since`, and in the window before. @type {Record<string, number>} */
   #demand = {};
+  /** @type {Record<string, number>} */
+  #demanded = {};
+  #since = 0;
   /** @type {Record<string, Limit>} */
   #limits = {};
   /** @type {import("./prices.js").Decided[]} */
@@ -60,7 +65,9 @@ export class Leases {
   #flushing = 0;
   #keeping = 0;
   #lastCall = 0;
-  /** What is left of limits beside leases, as of the latest answer. @type {Record<string, number>} */
+  /** Calls that were granted and have not been settled. */
+  #underWay = 0;
+  /** What was left of limits beside leases, and until when that is believed. @type {Record<string, {amount: number, until: number}>} */
   #left = {};
   /** Until when a limit is known to be full. @type {Map<string, number>} */
   #full = new Map();
@@ -78,7 +85,7 @@ export class Leases {
     this.#policy = policy;
     const told = new Set([...this.#untold.values()].flatMap(({ amounts }) => Object.keys(amounts)));
     for (const name of Object.keys(this.#limits)) if (!told.has(name)) delete this.#limits[name];
-    [this.#want, this.#left] = [{}, {}];
+    [this.#demand, this.#demanded, this.#left] = [{}, {}, {}];
     this.#full.clear();
   }
 
@@ -93,24 +100,35 @@ export class Leases {
     const now = Date.now();
     this.#lastCall = now;
     Object.assign(this.#limits, limits);
+    if (now - this.#since > WINDOW_MS) {
+      [this.#demanded, this.#demand] = [now - this.#since > 2 * WINDOW_MS ? {} : this.#demand, {}];
+      this.#since = now;
+    }
     for (const [name, amount] of Object.entries(call.amounts)) this.#demand[name] = (this.#demand[name] ?? 0) + amount;
     const unlimited = Object.keys(call.amounts).length === 0;
-    const inLease = this.#stoppedAt <= this.#answered && now < this.#held.until && Object.entries(call.amounts).every(([name, amount]) => amount <= this.#available(name));
+    const enough = now < this.#held.until && Object.entries(call.amounts).every(([name, amount]) => amount <= this.#available(name));
     this.#keep(io);
-    if (unlimited || inLease) {
+    if (unlimited || (enough && this.#stoppedAt <= this.#answered)) {
+      this.#underWay += 1;
       this.#tell(call, true);
       this.#flushSoon(io);
       return this.#counted("lease", { granted: true });
     }
     let answer;
     try {
-      answer = (await this.#exchange(io, [call])).answers[call.id];
+      // Where the lease would do once others have their answers, it need not stop for this one too.
+      answer = (await this.#exchange(io, { asks: [call], stopped: !enough })).answers[call.id];
+      if (answer !== null && enough) answer = (await this.#exchange(io, { asks: [call], stopped: true })).answers[call.id];
     } catch {
+      Object.assign(this.#limits, limits);
       // It may have been granted all the same: told as void, it is closed when the ledger hears of it.
       this.#tell({ ...call, usage: { state: "void", nanodollars: 0, input_tokens: 0, output_tokens: 0 } }, false);
       return this.#counted("unanswered", { granted: false, limit: null });
     }
-    if (answer === null) return this.#counted("asked", { granted: true });
+    if (answer === null) {
+      this.#underWay += 1;
+      return this.#counted("asked", { granted: true });
+    }
     this.#full.set(answer.limit, Date.now() + Math.min(answer.retry_ms ?? 10_000, 1_000));
     return this.#counted("refused", { granted: false, limit: answer.limit, retryMs: answer.retry_ms });
   }
@@ -128,6 +146,7 @@ export class Leases {
    * @param {Io} io
    */
   settle(call, usage, io) {
+    this.#underWay -= 1;
     this.#tell({ ...call, usage }, this.#fromLease.has(call.id));
     this.#keep(io);
     this.#flushSoon(io);
@@ -135,6 +154,7 @@ export class Leases {
 
   /** A call without the ledger's consent, where the owner prefers that to a refusal; told when it can be. @param {Omit<Call, "usage">} call @param {Io} io */
   force(call, io) {
+    this.#underWay += 1;
     this.#tell(call, false);
     this.#flushSoon(io);
   }
@@ -151,7 +171,11 @@ export class Leases {
 
   /** The most that one call could be granted of a limit, as far as is known. @param {string} name */
   left(name) {
-    return name in this.#left ? this.#left[name] + Math.max(0, this.#available(name)) : Infinity;
+    const now = Date.now();
+    const left = this.#left[name];
+    // Others give back what they reserved, and periods end: what was heard long ago is not known now.
+    if (left === undefined || left.until < now) return Infinity;
+    return left.amount + (now < this.#held.until ? Math.max(0, this.#available(name)) : 0);
   }
 
   /** @param {string} name */
@@ -180,7 +204,7 @@ export class Leases {
           do {
             await sleep(LINGER_MS);
             io.spoken = (io.spoken ?? 0) + 1;
-            await this.#exchange(io, []);
+            await this.#exchange(io);
             this.#flushing = Date.now();
           } while (this.#untold.size > 0 && io.spoken < MOST_SPOKEN);
         } catch {
@@ -203,54 +227,55 @@ export class Leases {
     this.#keeping = now;
     io.ctx.waitUntil(
       (async () => {
-        try {
-          for (;;) {
-            await sleep(1_000);
-            this.#keeping = Date.now();
-            if (this.#untold.size > 0) this.#flushSoon(io);
-            const over = this.#keeping - now > TURN_MS;
-            const idle = this.#keeping - this.#lastCall > IDLE_MS;
+        // A little longer than its turn, so that what ends with it, or is lost on the way, is told.
+        while (this.#keeping - now < TURN_MS + 8_000) {
+          await sleep(1_000);
+          this.#keeping = Date.now();
+          const over = this.#keeping - now > TURN_MS;
+          const idle = this.#keeping - this.#lastCall > IDLE_MS;
+          // With calls under way, the end of one of them goes on with this.
+          if (over && !idle && this.#underWay > 0) break;
+          const renew = this.#held.until - this.#keeping < 4_000;
+          const held = this.#untold.size > 0 || Object.keys(this.#held.lease).length > 0;
+          try {
             if (idle || over) {
-              if (this.#untold.size > 0 || Object.keys(this.#held.lease).length > 0) await this.#exchange(io, [], true);
-              return;
-            }
-            if (this.#held.until - this.#keeping < 4_000) await this.#exchange(io, []);
+              if (held) await this.#exchange(io, { stopped: true, leave: true });
+              if (this.#untold.size === 0) break;
+            } else if (renew) await this.#exchange(io);
+            else if (this.#untold.size > 0) this.#flushSoon(io);
+          } catch {
+            // Told again in a second; the lease runs out by itself.
           }
-        } catch {
-          // The lease runs out by itself.
-        } finally {
-          this.#keeping = 0;
         }
+        this.#keeping = 0;
       })(),
     );
   }
 
   /**
    * @param {Io} io
-   * @param {Call[]} asks
-   * @param {boolean} [leave]
+   * @param {{asks?: Call[], stopped?: boolean, leave?: boolean}} [how] `stopped`: nothing is drawn from the lease
+   *   until this is answered; `leave`: it is given back
    */
-  async #exchange({ env }, asks, leave = false) {
+  async #exchange({ env }, { asks = [], stopped = false, leave = false } = {}) {
     const seq = ++this.#seq;
     const sent = Date.now();
-    const stopped = leave || asks.length > 0;
     if (stopped) this.#stoppedAt = seq;
-    for (const name of new Set([...Object.keys(this.#want), ...Object.keys(this.#demand)])) {
-      const level = Math.max(2 * (this.#demand[name] ?? 0), 0.9 * (this.#want[name] ?? 0));
-      if (level < 1) delete this.#want[name];
-      else this.#want[name] = level;
+    /** @type {Record<string, number>} */
+    const want = {};
+    for (const demand of leave ? [] : [this.#demanded, this.#demand]) {
+      for (const [name, amount] of Object.entries(demand)) want[name] = (want[name] ?? 0) + 2 * amount;
     }
-    this.#demand = {};
     const calls = [...this.#untold.values()];
     const told = calls.map((call) => ({ ...call, leased: this.#fromLease.has(call.id) }));
     const decided = this.#decided;
     this.#decided = [];
     const counted = metrics.drain();
-    const named = new Set([...calls, ...asks].flatMap(({ amounts }) => Object.keys(amounts)).concat(Object.keys(this.#want)));
+    const named = new Set([...calls, ...asks].flatMap(({ amounts }) => Object.keys(amounts)).concat(Object.keys(want)));
     const limits = Object.fromEntries([...named].flatMap((name) => (this.#limits[name] ? [[name, this.#limits[name]]] : [])));
     const message = {
       ...{ isolate: this.#isolate, seq, heard: this.#heard, limits, calls: told, asks, stopped },
-      want: leave ? {} : this.#want,
+      want,
       ...{ decided, counted },
     };
     let answer;
@@ -270,7 +295,7 @@ export class Leases {
     if (answer.turn > this.#heard) {
       this.#heard = answer.turn;
       this.#held = { lease: answer.lease, until: sent + answer.ms * TRUSTED };
-      Object.assign(this.#left, answer.left);
+      for (const [name, amount] of Object.entries(answer.left)) this.#left[name] = { amount, until: sent + BELIEVED_MS };
       this.prices = answer.prices;
     }
     return answer;
