@@ -19,6 +19,9 @@ const KNOBS = /** @type {const} */ ({
   receipt: flag,
 });
 
+/** How much of a body that is too large is read before it is refused, as a multiple of the limit, and for how long. */
+const DRAINED = 8;
+const DRAINED_MS = 30_000;
 /** Levels of nesting in a body. JSON is read at any depth, but written only to some thousands. */
 const DEEPEST = 500;
 
@@ -42,15 +45,19 @@ export async function readBody(request, limit) {
  * @returns {Promise<{text: string, json: Record<string, any>}>}
  */
 export async function readJson(request, limit) {
-  const tooLarge = () => new HttpError(413, "body_too_large", `The body exceeds ${limit} bytes.`);
-  if (Number(request.headers.get("content-length")) > limit) throw tooLarge();
-  const chunks = [];
+  /** @type {Uint8Array[]} */
+  let chunks = [];
   let size = 0;
+  const ends = Date.now() + DRAINED_MS;
   for await (const chunk of request.body ?? []) {
     size += chunk.byteLength;
-    if (size > limit) throw tooLarge();
-    chunks.push(chunk);
+    if (size <= limit) chunks.push(chunk);
+    // What is too large is read on for a while: a client that is still sending would find its connection cut
+    // instead of the answer.
+    else if (size > DRAINED * limit || Date.now() > ends) break;
+    else chunks = [];
   }
+  if (size > limit) throw new HttpError(413, "body_too_large", `The body exceeds ${limit} bytes.`);
   const decoder = new TextDecoder("utf-8", { fatal: true });
   let text;
   let json;
