@@ -150,9 +150,12 @@ export async function complete(request, asked, env, api, { ctx, settings, caller
         return Response.json(api.reply(reply, asked), { headers: { ...headers, ...spentHeader(spent) } });
       }
       const receiptOf = receipt ? () => shown(settle()) : undefined;
+      /** Choices that have ended. @type {Set<number>} */
+      const done = new Set();
       const onChunk = (/** @type {any} */ chunk) => {
         if (chunk.usage) usage = chunk.usage;
-        whole ||= Boolean(chunk.choices?.some((/** @type {any} */ choice) => choice.finish_reason));
+        for (const { index, finish_reason } of chunk.choices ?? []) if (finish_reason) done.add(index);
+        whole = done.size >= (body.n ?? 1);
       };
       const chunks = served(answer.chunks, { model: model.id, hideUsage, ends, onChunk, receiptOf });
       summary.streaming = true;

@@ -70,7 +70,9 @@ const nanodollars = (id, { input, cached = 0, output }) => {
 
 describe("the ledger", { concurrency: 3 }, () => {
   test("holds every call with the usage that the provider counted", async () => {
-    const gateway = await started({});
+    const { PROVIDERS } = simulatedProviders(catalog, simulator.url);
+    PROVIDERS.openai.output_limit = "max_completion_tokens";
+    const gateway = await started({}, { vars: { PROVIDERS } });
     const plain = await gateway.chat();
     const { usage, model } = plain.json;
     const streamed = await gateway.chat({ stream: true, model: MODEL, max_tokens: 7 });
@@ -83,6 +85,8 @@ describe("the ledger", { concurrency: 3 }, () => {
     assert.equal(second.output_tokens, 7);
     const sent = simulator.calls.find((call) => call.headers["x-client-request-id"] === first.id);
     assert.ok(sent.body.max_tokens > 0 && sent.body.max_tokens <= 16_384, "the limit that was reserved is sent");
+    const named = simulator.calls.find((call) => call.headers["x-client-request-id"] === second.id).body;
+    assert.deepEqual([named.max_completion_tokens, named.max_tokens], [7, undefined], "under the provider's name for it");
     for (const { reserved, nanodollars } of [first, second]) assert.ok(reserved >= nanodollars);
   });
 
