@@ -198,7 +198,7 @@ function errorOf(text, { format }) {
 }
 
 /** A provider's text without our key. @param {string} text @param {Provider} provider */
-export function redact(text, { key }) {
+function redact(text, { key }) {
   return key ? text.replaceAll(key, "[key]") : text;
 }
 
