@@ -45,9 +45,7 @@ export class Meter {
     this.#io = io;
     this.#caller = caller;
     this.#tenant = policy.tenants[caller.tenant];
-    const ledger = ledgers.get(caller.tenant) ?? new Leases(caller.tenant);
-    if (io.env.LEDGER) ledgers.set(caller.tenant, ledger);
-    this.#ledger = io.env.LEDGER ? ledger : null;
+    this.#ledger = io.env.LEDGER ? ledgerOf(caller.tenant) : null;
     this.#ledger?.follow(policy);
     this.#limits = limitsFor(policy, caller, models);
   }
@@ -142,6 +140,13 @@ export class Meter {
   #refuses(limits) {
     return Object.keys(limits).length > 0 && this.#tenant.ledger_down !== "degrade";
   }
+}
+
+/** @param {string} tenant */
+function ledgerOf(tenant) {
+  const ledger = ledgers.get(tenant) ?? new Leases(tenant);
+  ledgers.set(tenant, ledger);
+  return ledger;
 }
 
 /**

@@ -17,7 +17,7 @@ const METRICS = {
     help: "What the best constant model would have cost, USD; minus the cost of all models, the estimated saving.",
   },
   pennyroute_ledger_draws_total: { type: "counter", help: "Reservations: out of the isolate's lease, asked for, refused, or unanswered." },
-  pennyroute_unsettled_total: { type: "counter", help: "Calls whose usage never arrived, charged as reserved." },
+  pennyroute_unsettled_total: { type: "counter", help: "Answers whose usage never arrived, charged as reserved." },
   pennyroute_ours_seconds: { type: "histogram", help: "Time spent in the gateway: routing and bookkeeping." },
   pennyroute_theirs_seconds: { type: "histogram", help: "Time spent waiting for the provider that answered." },
   pennyroute_config_errors_total: { type: "counter", help: "Readings of the configuration that failed, by document." },

@@ -136,6 +136,22 @@ test("bad outcomes are refused by their place", () => {
   refuses("bad_request", fit({ messages: [] }), /outcomes\[1\]\.prompt/);
 });
 
+test("cost(): by the usage that was counted, at the rates of its length and its moment", () => {
+  const tiered = catalog.models.find(({ cost }) => cost?.tiers?.length === 1 && cost.cache_read > 0 && !cost.changes && !cost.hours);
+  const { input, output, cache_read, tiers: [tier] } = tiered.cost;
+  const short = router.cost(tiered.id, { input_tokens: 1000, cached_tokens: 400, output_tokens: 50 });
+  assert.ok(Math.abs(short - (600 * input + 400 * cache_read + 50 * output) / 1e6) < 1e-15);
+  const long = router.cost(tiered.id, { input_tokens: tier.above_input_tokens + 1, output_tokens: 0 });
+  assert.ok(Math.abs(long - ((tier.above_input_tokens + 1) * tier.input) / 1e6) < 1e-12);
+  const changed = catalog.models.find(({ cost }) => cost?.changes?.length === 1 && !cost.tiers && !cost.hours);
+  const [{ from, input: later }] = changed.cost.changes;
+  const million = (/** @type {string} */ at) => router.cost(changed.id, { input_tokens: 1e6, output_tokens: 0 }, at);
+  assert.deepEqual([million("2020-01-01T00:00:00Z"), million(`${from}T12:00:00Z`)], [changed.cost.input, later]);
+  refuses("bad_request", () => router.cost("nobody/nothing", { input_tokens: 1, output_tokens: 1 }), /nobody\/nothing/);
+  refuses("bad_number", () => router.cost(tiered.id, { input_tokens: -1, output_tokens: 1 }), /input_tokens/);
+  refuses("bad_request", () => router.cost(tiered.id, { input_tokens: 1 }), /output_tokens/);
+});
+
 test("published scores give an ability", () => {
   const at = (gpqa) => router.abilityFromScores({ aa_gpqa_diamond: gpqa });
   const { ability, g, sd } = at(70);
