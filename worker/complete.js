@@ -80,6 +80,7 @@ export async function complete(request, asked, env, api, { ctx, settings, caller
   };
   request.signal.addEventListener("abort", gone);
   const ends = began + callMs(env);
+  const idleMs = Number(env.IDLE_MS ?? 60_000);
   const deadline = Math.min(began + Number(env.DEADLINE_MS ?? 300_000), ends);
   // Streams tell their usage only when asked, and it is always needed here.
   const hideUsage = Boolean(body.stream) && !body.stream_options?.include_usage;
@@ -112,7 +113,7 @@ export async function complete(request, asked, env, api, { ctx, settings, caller
         signal: client.signal,
         firstByteMs: within(env.FIRST_BYTE_MS, 60_000),
         replyMs: within(env.REPLY_MS, 180_000),
-        idleMs: Number(env.IDLE_MS ?? 60_000),
+        idleMs,
         headers: { traceparent: trace.traceparent, "x-client-request-id": id },
       });
       const now = Date.now();
@@ -185,7 +186,7 @@ export async function complete(request, asked, env, api, { ctx, settings, caller
       };
       const failure = (/** @type {string} */ name) => health.failed(model, { failure: name, ofProvider: false, retryAfter: null }, Date.now());
       const broken = brokenOff(api, model.id, { left: () => client.signal.aborted && !expired, abort: () => client.abort(), end, failure });
-      return new Response(streamOf(api.frames(chunks, asked), { end: ended, failed: broken, gone }), {
+      return new Response(streamOf(api.frames(chunks, asked), { idleMs, end: ended, failed: broken, gone }), {
         headers: { ...headers, "content-type": "text/event-stream; charset=utf-8", "cache-control": "no-cache" },
       });
     } catch (error) {

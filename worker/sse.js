@@ -75,18 +75,19 @@ function parse(data) {
 }
 
 /**
- * Ends reads that take too long. There is one timer for all reads of a stream: one for each of them
- * would cost more than the read. Time in which nobody reads does not count.
+ * Ends waits that take too long: of us for a provider, of a frame for the client. There is one timer
+ * for all waits of a stream: one for each of them would cost more than the wait. Time in which nobody
+ * waits does not count.
  */
 class Idle {
   #ms;
   #stop;
   #timer;
-  /** When the read that is under way began. @type {number | undefined} */
+  /** When the wait that is under way began. @type {number | undefined} */
   #since;
   #stalled = false;
 
-  /** @param {number} ms @param {() => void} stop ends the read */
+  /** @param {number} ms @param {() => void} stop ends the wait */
   constructor(ms, stop) {
     this.#ms = ms;
     this.#stop = stop;
@@ -103,12 +104,12 @@ class Idle {
     this.#stop();
   }
 
-  /** A read begins. */
+  /** A wait begins. */
   begin() {
     this.#since = Date.now();
   }
 
-  /** A read has ended; throws where it was ended because it took too long, which looks like the end of the stream. */
+  /** A wait has ended; throws where it was ended because it took too long: a read looks like the end of the stream then. */
   check() {
     this.#since = undefined;
     if (this.#stalled) throw new StreamError("timeout", `the stream stalled for ${this.#ms / 1000} s`);
@@ -121,21 +122,25 @@ class Idle {
 
 /**
  * The stream that the client reads, pulled frame by frame, so that a slow client slows the provider.
+ * One that takes nothing for `idleMs` counts as gone: runtimes do not always tell that it is.
  * @param {AsyncGenerator<string>} frames
- * @param {{end: () => void, failed: (error: unknown, sent: number) => string | undefined, gone: () => void}} on
+ * @param {{idleMs: number, end: () => void, failed: (error: unknown, sent: number) => string | undefined, gone: () => void}} on
  *   `failed` words the last frame, after as many `sent`; `gone`: the client went away
  * @returns {ReadableStream<Uint8Array>}
  */
-export function streamOf(frames, { end, failed, gone }) {
+export function streamOf(frames, { idleMs, end, failed, gone }) {
   const encoder = new TextEncoder();
+  const untaken = new Idle(idleMs, gone);
   let sent = 0;
   return new ReadableStream({
     async pull(controller) {
       try {
+        untaken.check();
         const { value, done } = await frames.next();
         if (!done) {
           controller.enqueue(encoder.encode(value));
           sent++;
+          untaken.begin();
           return;
         }
         end();
@@ -143,8 +148,12 @@ export function streamOf(frames, { end, failed, gone }) {
         const last = failed(error, sent);
         if (last !== undefined) controller.enqueue(encoder.encode(last));
       }
+      untaken.end();
       controller.close();
     },
-    cancel: gone,
+    cancel() {
+      untaken.end();
+      gone();
+    },
   });
 }

@@ -2,9 +2,10 @@
 
 import assert from "node:assert/strict";
 import { test } from "node:test";
+import { setImmediate } from "node:timers/promises";
 import { headerValue } from "../../worker/receipts.js";
 import { openai } from "../../worker/formats/openai.js";
-import { readEvents, StreamError } from "../../worker/sse.js";
+import { readEvents, StreamError, streamOf } from "../../worker/sse.js";
 
 const limits = { signal: new AbortController().signal, idleMs: 1000 };
 
@@ -55,6 +56,31 @@ test("a finished answer without [DONE] is whole, an unfinished one was cut", asy
   };
   assert.equal((await chunks("stop")).length, 1);
   await assert.rejects(chunks(null), { failure: "network" });
+});
+
+test("a client that takes nothing for a while is gone", async (t) => {
+  t.mock.timers.enable({ apis: ["setTimeout", "Date"] });
+  const frames = async function* () {
+    for (let i = 0; ; i++) yield `${i}`;
+  };
+  const told = [];
+  const on = (name) => ({ idleMs: 1000, end: () => told.push(`${name} end`), failed: () => void told.push(`${name} failed`), gone: () => told.push(`${name} gone`) });
+  const taken = streamOf(frames(), on("taken")).getReader();
+  const left = streamOf(frames(), on("left")).getReader();
+  for (let i = 0; i < 10; i++) {
+    if (i === 0) await left.read();
+    assert.equal((await taken.read()).done, false);
+    // The next frame is made before the clock goes on.
+    await setImmediate();
+    t.mock.timers.tick(300);
+  }
+  assert.deepEqual(told, ["left gone"]);
+  // What waited is still there; then nothing follows.
+  assert.equal((await left.read()).done, false);
+  assert.equal((await left.read()).done, true);
+  await taken.cancel();
+  t.mock.timers.tick(2000);
+  assert.deepEqual(told, ["left gone", "left failed", "taken gone"]);
 });
 
 test("a header value is one line of printable ASCII, whatever a catalog holds", () => {
