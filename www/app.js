@@ -1,186 +1,61 @@
-/** The page: controls on one side, the router's worker on the other, views in between. */
+/**
+ * The page: one router in its worker, and four views of it. The address's hash says which one is
+ * shown; each but the first is loaded when it is first asked for.
+ */
 import { connect } from "./page/client.js";
-import { decisionCard } from "./page/decision.js";
-import { byId, h } from "./page/dom.js";
-import { EXAMPLES } from "./page/examples.js";
-import { count, nameInText, percent, usdPerThousand } from "./page/format.js";
-import { readRequest } from "./page/policy.js";
-import { joinRows } from "./page/rows.js";
-import { modelsTable } from "./page/table.js";
-import { cheapestConstant, defaultTarget, drawCurve, meanCost } from "./page/traffic.js";
+import { byId } from "./page/dom.js";
+import * as first from "./page/try.js";
 
-/** A pause in typing this long asks for a decision. */
-const DEBOUNCE_MS = 60;
-/** A plot narrower than this is not laid out yet. */
-const LEAST_WIDTH = 160;
-
-const prompt = /** @type {HTMLTextAreaElement} */ (byId("prompt"));
-const policy = /** @type {HTMLFormElement} */ (byId("policy"));
-const slider = /** @type {HTMLInputElement} */ (byId("quality"));
-const plot = byId("plot");
-const card = decisionCard(byId("decision"));
-const table = modelsTable(byId("table"), highlight);
-
-/** @type {ReturnType<typeof connect>} */
-let client;
-let loaded = false;
-/** The catalog's frontier and constant choices; null until the first decision stands. */
-let traffic = null;
-/** The last answer. */
-let shown = null;
-
-start();
-wire();
-
-async function start() {
-  client?.close();
-  card.loading();
-  client = connect(card.progress);
-  try {
-    const { catalog, predictor } = await client.call("load");
-    byId("versions").textContent = `Catalog ${catalog}, predictor ${predictor}.`;
-    loaded = true;
-    await consider();
-    traffic = await client.call("traffic");
-    setUpTarget();
-  } catch (error) {
-    card.error(error, start);
-  }
-}
-
-function wire() {
-  const [first] = EXAMPLES;
-  prompt.value ||= first.prompt;
-  byId("examples").append(...EXAMPLES.map((example) => h("button", {
-    type: "button",
-    className: "chip",
-    textContent: example.label,
-    onclick: () => {
-      prompt.value = example.prompt;
-      consider();
-    },
-  })));
-
-  let timer = 0;
-  const soon = () => {
-    clearTimeout(timer);
-    timer = setTimeout(consider, DEBOUNCE_MS);
-  };
-  prompt.addEventListener("input", soon);
-  policy.addEventListener("input", () => {
-    if (traffic) showTarget();
-    soon();
-  });
-  policy.addEventListener("submit", (event) => event.preventDefault());
-  policy.addEventListener("reset", () => setTimeout(() => {
-    if (traffic) setUpTarget();
-    consider();
-  }));
-  byId("receipt-copy").addEventListener("click", copyReceipt);
-
-  let width = 0;
-  new ResizeObserver(([{ contentRect }]) => {
-    if (contentRect.width === width) return;
-    width = contentRect.width;
-    drawChart();
-  }).observe(plot);
-}
-
-/** One call at a time; what changes meanwhile is asked next, and only the latest of it. */
-let busy = false;
-let again = false;
-
-async function consider() {
-  again = true;
-  if (busy || !loaded) return;
-  busy = true;
-  while (again) {
-    again = false;
-    try {
-      show(await client.call("consider", readRequest(policy, prompt.value)));
-    } catch (error) {
-      card.error(error);
-    }
-  }
-  busy = false;
-}
-
-function show({ decision, estimates }) {
-  const rows = joinRows(decision, estimates);
-  const first = shown === null;
-  shown = { decision, rows };
-  byId("prompt-size").textContent = `about ${count(estimates.input_tokens)} tokens in`;
-  card.show(decision, rows);
-  // The decision is painted before the figures behind it are drawn.
-  if (first) requestAnimationFrame(() => setTimeout(showRest));
-  else showRest();
-}
-
-function showRest() {
-  const { decision, rows } = shown;
-  const excluded = decision.excluded.length;
-  byId("models-count").textContent = `${count(rows.length)} in the catalog${excluded ? `, ${count(excluded)} excluded` : ""}`;
-  table.show(rows);
-  byId("receipt-id").textContent = decision.id;
-  byId("receipt-json").textContent = JSON.stringify(decision, null, 2);
-  drawChart();
-}
-
-async function drawChart() {
-  if (!shown || plot.clientWidth < LEAST_WIDTH) return;
-  // The plot's library is most of the page's script, and waits until there is something to draw.
-  const { chart } = await import("./page/chart.js");
-  const { rows, decision } = shown;
-  plot.replaceChildren(chart(rows, { width: plot.clientWidth, floor: decision.target.floor, cap: decision.target.cap_usd }));
-}
+/** Views by the hash that shows them, which is their section's id too. */
+const VIEWS = {
+  try: () => first,
+  plan: () => import("./page/plan.js"),
+  models: () => import("./page/models.js"),
+  learn: () => import("./page/learn.js"),
+};
 
 /**
- * Rings one model's point in the plot.
- * @param {string | null} model
+ * What the views share. Events: `loading`, `progress` ({ loaded, total }), `failed` ({ error }), and
+ * `catalog` once the router is there and whenever its catalog has changed.
  */
-function highlight(model) {
-  const svg = plot.firstElementChild;
-  svg?.querySelector(".ring")?.remove();
-  const at = model && svg?.at(model);
-  if (!at) return;
-  const ring = document.createElementNS("http://www.w3.org/2000/svg", "circle");
-  for (const [name, value] of Object.entries({ class: "ring", cx: at[0], cy: at[1], r: 11 })) ring.setAttribute(name, String(value));
-  svg.append(ring);
-}
+export class App extends EventTarget {
+  client = connect((loaded, total) => this.emit("progress", { loaded, total }));
 
-/** Puts the slider on the catalog's range, at the default target. */
-function setUpTarget() {
-  const { frontier, constants } = traffic;
-  const [first, last] = [frontier[0], frontier[frontier.length - 1]];
-  slider.min = String(Math.ceil(first.quality * 1000) / 1000);
-  slider.max = String(Math.floor(last.quality * 1000) / 1000);
-  slider.defaultValue = String(defaultTarget(constants));
-  slider.value = slider.defaultValue;
-  slider.disabled = false;
-  showTarget();
-}
-
-function showTarget() {
-  const { frontier, constants } = traffic;
-  const target = slider.valueAsNumber;
-  const cost = meanCost(frontier, target);
-  const constant = cheapestConstant(constants, target);
-  byId("quality-value").textContent = percent(target, 1);
-  slider.setAttribute("aria-valuetext", percent(target, 1));
-  byId("quality-cost").textContent = `${usdPerThousand(cost)} per 1,000 prompts of average traffic; ${
-    constant ? `always ${nameInText(constant.model)} would be ${usdPerThousand(constant.cost_usd)}` : "no single model reaches it"}`;
-  drawCurve(byId("curve"), frontier, target);
-}
-
-async function copyReceipt({ currentTarget: button }) {
-  const text = byId("receipt-json").textContent;
-  try {
-    await navigator.clipboard.writeText(text);
-    button.textContent = "Copied";
-  } catch {
-    // No permission (or no secure context): select it, so that the keyboard can copy.
-    getSelection()?.selectAllChildren(byId("receipt-json"));
-    button.textContent = "Selected";
+  /** @param {string} name @param {object} [fields] */
+  emit(name, fields = {}) {
+    this.dispatchEvent(Object.assign(new Event(name), fields));
   }
-  setTimeout(() => (button.textContent = "Copy"), 1500);
+
+  /** Loads the router, again where it failed. */
+  load = async () => {
+    this.emit("loading");
+    try {
+      const { catalog, predictor } = await this.client.call("load");
+      byId("versions").textContent = `Catalog ${catalog}, predictor ${predictor}.`;
+      this.emit("catalog");
+    } catch (error) {
+      this.emit("failed", { error });
+    }
+  };
 }
+
+const app = new App();
+/** Views that are mounted, or being so. @type {Map<string, Promise<void>>} */
+const mounted = new Map();
+
+function show() {
+  const hash = location.hash.slice(1);
+  // A hash inside a view (the table, the decision) shows the view that it is in.
+  const name = hash in VIEWS ? hash : document.getElementById(hash)?.closest("[data-view]")?.id ?? "try";
+  for (const view of Object.keys(VIEWS)) byId(view).hidden = view !== name;
+  for (const link of document.querySelectorAll("nav a")) {
+    if (link.getAttribute("href") === `#${name}`) link.setAttribute("aria-current", "page");
+    else link.removeAttribute("aria-current");
+  }
+  if (!mounted.has(name)) mounted.set(name, Promise.resolve(VIEWS[name]()).then((view) => view.mount(app)));
+}
+
+mounted.set("try", Promise.resolve(first.mount(app)));
+addEventListener("hashchange", show);
+show();
+app.load();

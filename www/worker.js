@@ -1,19 +1,25 @@
 /**
- * The router's thread: loads it once and answers the page, in order, one call at a time.
+ * The router's thread: loads it and answers the page.
  *
- * In: `{ id, method, argument }`. Out: `{ id, result }` or `{ id, error: { code, message } }`, and
- * `{ progress: { loaded, total } }` while the artifacts arrive.
+ * In: `{ id, method, argument }`, and `{ id, cancel: true }` for a call that is no longer wanted. Out:
+ * `{ id, result }` or `{ id, error: { code, message } }`, `{ id, progress }` before, and
+ * `{ loading: { loaded, total } }` while the artifacts arrive.
+ *
+ * A call that takes long gives way to others between its parts, where it also sees that it is cancelled.
  */
 import { Router } from "pennyroute";
+
+/** @typedef {{ router: Router, signal: AbortSignal, progress: (progress: unknown) => void, pause: () => Promise<void> }} Context */
 
 /** @type {Router} */
 let router;
 
+/** @type {Record<string, (argument: any, context: Context) => unknown>} */
 const METHODS = {
   /** Loads the router; its versions. */
   async load() {
-    router = await Router.load({
-      onProgress: (loaded, total) => postMessage({ progress: { loaded, total } }),
+    router ??= await Router.load({
+      onProgress: (loaded, total) => postMessage({ loading: { loaded, total } }),
     });
     return router.versions;
   },
@@ -32,14 +38,39 @@ const METHODS = {
   },
 };
 
-let queue = Promise.resolve();
+/** Calls that are under way. @type {Map<number, AbortController>} */
+const running = new Map();
 
-onmessage = ({ data: { id, method, argument } }) => {
-  queue = queue.then(async () => {
-    try {
-      postMessage({ id, result: await METHODS[method](argument) });
-    } catch (error) {
-      postMessage({ id, error: { code: error.code ?? "internal", message: error.message ?? String(error) } });
-    }
-  });
+onmessage = async ({ data: { id, method, argument, cancel } }) => {
+  if (cancel) return running.get(id)?.abort();
+  const controller = new AbortController();
+  const { signal } = controller;
+  running.set(id, controller);
+  const context = {
+    router,
+    signal,
+    progress: (progress) => postMessage({ id, progress }),
+    pause: () => nextTask().then(() => signal.throwIfAborted()),
+  };
+  try {
+    postMessage({ id, result: await METHODS[method](argument, context) });
+  } catch (error) {
+    const code = error.name === "AbortError" ? "cancelled" : error.code ?? "internal";
+    postMessage({ id, error: { code, message: error.message ?? String(error) } });
+  }
+  running.delete(id);
 };
+
+// Timers are held back when they follow each other; messages are not.
+const { port1, port2 } = new MessageChannel();
+/** @type {(() => void)[]} */
+const next = [];
+port1.onmessage = () => next.shift()?.();
+
+/** Resolves once what has arrived meanwhile is done. */
+function nextTask() {
+  return new Promise((resolve) => {
+    next.push(() => resolve(undefined));
+    port2.postMessage(null);
+  });
+}

@@ -1,6 +1,6 @@
 /**
- * The page's end of the conversation with the worker. Every call carries an id and is answered once;
- * the worker answers in order, one call at a time.
+ * The page's end of the conversation with the worker (worker.js says how it goes). Every call carries
+ * an id and is answered once.
  */
 
 /** An error of the router, as it crossed from the worker. */
@@ -16,18 +16,25 @@ export class RouterError extends Error {
 }
 
 /**
- * Starts a worker.
- * @param {(loaded: number, total?: number) => void} onProgress called while the artifacts arrive
+ * @typedef {{ signal?: AbortSignal, onProgress?: (progress: any) => void, transfer?: Transferable[] }} CallOptions
+ * @typedef {{ call: (method: string, argument?: unknown, options?: CallOptions) => Promise<any> }} Client
  */
-export function connect(onProgress) {
+
+/**
+ * Starts a worker.
+ * @param {(loaded: number, total?: number) => void} onLoading called while the artifacts arrive
+ * @returns {Client}
+ */
+export function connect(onLoading) {
   const worker = new Worker(new URL("./worker.js", import.meta.url), { type: "module" });
-  /** @type {Map<number, { resolve: (value: any) => void, reject: (error: Error) => void }>} */
+  /** @type {Map<number, { resolve: (value: any) => void, reject: (error: Error) => void, onProgress?: (progress: any) => void }>} */
   const waiting = new Map();
   let last = 0;
 
   worker.onmessage = ({ data }) => {
-    if (data.progress) return onProgress(data.progress.loaded, data.progress.total);
+    if (data.loading) return onLoading(data.loading.loaded, data.loading.total);
     const call = waiting.get(data.id);
+    if (data.progress) return call?.onProgress?.(data.progress);
     waiting.delete(data.id);
     if (data.error) call?.reject(new RouterError(data.error.code, data.error.message));
     else call?.resolve(data.result);
@@ -41,18 +48,14 @@ export function connect(onProgress) {
   };
 
   return {
-    /**
-     * @param {"load" | "traffic" | "consider"} method
-     * @param {unknown} [argument]
-     * @returns {Promise<any>}
-     */
-    call(method, argument) {
+    call(method, argument, { signal, onProgress, transfer = [] } = {}) {
       const id = ++last;
       return new Promise((resolve, reject) => {
-        waiting.set(id, { resolve, reject });
-        worker.postMessage({ id, method, argument });
+        signal?.throwIfAborted();
+        waiting.set(id, { resolve, reject, onProgress });
+        worker.postMessage({ id, method, argument }, transfer);
+        signal?.addEventListener("abort", () => worker.postMessage({ id, cancel: true }));
       });
     },
-    close: () => worker.terminate(),
   };
 }
