@@ -14,7 +14,7 @@ use serde_wasm_bindgen::preserve;
 use wasm_bindgen::prelude::*;
 
 use crate::artifact::{Artifacts, checksum};
-use crate::catalog::Catalog;
+use crate::catalog::{self, Catalog, Imported};
 use crate::error::{Error, Result, finite_non_negative};
 use crate::estimate::{Estimate, Interval};
 use crate::money::Moment;
@@ -91,6 +91,43 @@ impl JsRouter {
         })
     }
 
+    /// The estimates of the candidates of many requests, as the arrays of a [`PlanProblem`].
+    #[wasm_bindgen(js_name = estimateBatch)]
+    pub fn estimate_batch(&self, requests: &Array, now_ms: f64) -> Result<JsValue> {
+        let now = Moment::from_unix_ms(now_ms)?;
+        let requests = read_requests(requests, "requests")?;
+        let router = self.router.borrow();
+        let known = router.known();
+        let ids: Vec<&str> = known.iter().map(|&m| router.catalog().models[m].id.as_str()).collect();
+        let (n, pairs) = (requests.len(), requests.len() * known.len());
+        let mut columns = [vec![f64::NAN; pairs], vec![f64::NAN; pairs], vec![f64::NAN; pairs]];
+        let mut input_tokens = Vec::with_capacity(n);
+        let mut in_distribution = Vec::with_capacity(n);
+        for (i, request) in requests.iter().enumerate() {
+            let estimates = router.candidates(request, now).map_err(in_row("requests", i))?;
+            for e in &estimates.models {
+                // Both are in the order of the catalog; a candidate is always known.
+                let Ok(j) = known.binary_search(&e.model) else { continue };
+                for (column, interval) in columns.iter_mut().zip([e.cost_usd, e.quality, e.output_tokens]) {
+                    column[j * n + i] = interval.estimate;
+                }
+            }
+            input_tokens.push(estimates.input_tokens);
+            in_distribution.push(u8::from(estimates.in_distribution));
+        }
+        let [cost_usd, quality, output_tokens] = &columns;
+        write(&BatchEstimates {
+            queries: n,
+            models: ids.len(),
+            cost_usd: Float64Array::from(cost_usd.as_slice()),
+            quality: Float64Array::from(quality.as_slice()),
+            output_tokens: Float64Array::from(output_tokens.as_slice()),
+            input_tokens: Float64Array::from(input_tokens.as_slice()),
+            in_distribution: Uint8Array::from(in_distribution.as_slice()),
+            ids,
+        })
+    }
+
     /// The best assignment of a batch; `watch` is told of progress and ends the search by returning false.
     pub fn plan(problem: JsValue, work: JsValue, watch: &JsValue) -> Result<JsValue> {
         let given: PlanProblem = read(problem, Error::request)?;
@@ -153,20 +190,13 @@ impl JsRouter {
     /// The catalog in use with abilities and lengths fitted to graded answers, and what became of each model.
     /// Answers are routing requests that name their `model`, grades, and output tokens (NaN: not counted).
     pub fn fit(&self, requests: &Array, correct: &[f64], output_tokens: &[f64]) -> Result<JsValue> {
-        let in_row = |query: usize| {
-            move |error| match error {
-                Error::Request { field, what } => Error::request(format!("outcomes[{query}].{field}"), what),
-                other => other,
-            }
-        };
         // All are read before the router is borrowed: a getter of a request may throw.
-        let read = requests.iter().enumerate().map(|(n, request)| read_request(request).map_err(in_row(n)));
-        let requests = read.collect::<Result<Vec<RouteRequest>>>()?;
+        let requests = read_requests(requests, "outcomes")?;
         let router = self.router.borrow();
         let (mut models, mut queries, mut answers) = (Vec::<String>::new(), Vec::new(), Vec::new());
         let rows = requests.into_iter().zip(correct.iter().zip(output_tokens)).enumerate();
         for (query, (mut request, (&correct, &tokens))) in rows {
-            let in_row = in_row(query);
+            let in_row = in_row("outcomes", query);
             let id = request.model.take().unwrap_or_default();
             if router.catalog().position(&id).is_none() {
                 return Err(in_row(Error::request("model", format!("the catalog has no model `{id}`"))));
@@ -219,6 +249,34 @@ impl JsRouter {
         self.router.borrow_mut().set_catalog(catalog)
     }
 
+    /// What is stale, unpriced or contradictory in a catalog, by default the one in use.
+    #[wasm_bindgen(js_name = checkCatalog)]
+    pub fn check_catalog(&self, catalog: JsValue, at: JsValue, now_ms: f64) -> Result<JsValue> {
+        let at = moment(at, now_ms)?;
+        let findings = if catalog.is_undefined() {
+            catalog::check(self.router.borrow().catalog(), at)
+        } else {
+            catalog::check(&read_catalog(catalog)?, at)
+        };
+        write_json(&findings)
+    }
+
+    /// What changed between two catalogs.
+    #[wasm_bindgen(js_name = diffCatalogs)]
+    pub fn diff_catalogs(before: JsValue, after: JsValue) -> Result<JsValue> {
+        write_json(&catalog::diff(&read_catalog(before)?, &read_catalog(after)?)?)
+    }
+
+    /// A catalog from `LiteLLM`'s table, its models' abilities those of the same names in the catalog in use.
+    #[wasm_bindgen(js_name = importCatalog)]
+    pub fn import_catalog(&self, table: &str, version: &str) -> Result<JsValue> {
+        let router = self.router.borrow();
+        let known = &router.predictor().parameters().abilities;
+        let mut imported = catalog::from_litellm(table.as_bytes(), known, version)?;
+        imported.attach(router.catalog());
+        write_json(&ImportedCatalog { catalog: &imported.catalog, counts: &imported })
+    }
+
     /// Replaces the retrieval index, or leaves it as it is if the new one is bad.
     #[wasm_bindgen(js_name = setIndex)]
     pub fn set_index(&self, index: &JsValue) -> Result<()> {
@@ -247,6 +305,30 @@ struct NamedEstimate<'a> {
     quality: Interval,
     output_tokens: Interval,
     cost_usd: Interval,
+}
+
+#[derive(Serialize)]
+struct BatchEstimates<'a> {
+    queries: usize,
+    models: usize,
+    ids: Vec<&'a str>,
+    #[serde(with = "preserve")]
+    cost_usd: Float64Array,
+    #[serde(with = "preserve")]
+    quality: Float64Array,
+    #[serde(with = "preserve")]
+    output_tokens: Float64Array,
+    #[serde(with = "preserve")]
+    input_tokens: Float64Array,
+    #[serde(with = "preserve")]
+    in_distribution: Uint8Array,
+}
+
+#[derive(Serialize)]
+struct ImportedCatalog<'a> {
+    catalog: &'a Catalog,
+    #[serde(flatten)]
+    counts: &'a Imported,
 }
 
 #[derive(Serialize)]
@@ -407,6 +489,20 @@ fn message(error: &serde_wasm_bindgen::Error) -> String {
 
 fn read_request(value: JsValue) -> Result<RouteRequest> {
     read(value, Error::request)
+}
+
+/// All requests of an array, or the first error with the row's number.
+fn read_requests(requests: &Array, list: &'static str) -> Result<Vec<RouteRequest>> {
+    let read = |(i, request)| read_request(request).map_err(in_row(list, i));
+    requests.iter().enumerate().map(read).collect()
+}
+
+/// An error about a field of row `i` of a list.
+fn in_row(list: &'static str, i: usize) -> impl Fn(Error) -> Error + Copy {
+    move |error| match error {
+        Error::Request { field, what } => Error::request(format!("{list}[{i}].{field}"), what),
+        other => other,
+    }
 }
 
 fn read_catalog(value: JsValue) -> Result<Catalog> {

@@ -91,6 +91,6 @@ fn mentions(name: &str, path: &[&str]) -> bool {
     if name.contains("__ctor") {
         return false;
     }
-    let nested: String = path.iter().map(|part| format!("{}{part}", part.len())).collect();
+    let nested = path.iter().fold(String::new(), |nested, part| format!("{nested}{}{part}", part.len()));
     name.contains(&nested) || name.contains(&format!("{}..", path.join("..")))
 }

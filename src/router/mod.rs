@@ -172,33 +172,75 @@ impl Router {
         }
 
         let mut excluded = Vec::new();
-        let mut eligible = Vec::new();
-        for (m, model) in models.iter().enumerate().filter(|(_, model)| model.unroutable.is_none()) {
-            let gate = gates::standing(model, &policy)
-                .and_then(|()| gates::capability(model, &query, self.input_tokens(m, &query, &view)));
+        let estimates = self.eligible_estimates(&policy, &query, &view, &mut excluded);
+        let eligible: Vec<usize> = estimates.iter().map(|estimate| estimate.model).collect();
+        let market = self.sample.target(&self.catalog, &eligible, policy.quality, policy.at)?;
+        let baseline = market.and_then(|market| {
+            let estimate = estimates.iter().find(|estimate| estimate.model == market.baseline)?;
+            let model = models[estimate.model].id.clone();
+            Some(Baseline { model, cost_usd: estimate.cost_usd.estimate })
+        });
+        let candidates = self.available(estimates, &policy, &mut excluded);
+        Ok(self.decide(&policy, &query, &view, market, candidates, excluded, baseline))
+    }
+
+    /// Estimates of the models that pass the gates before an estimate is needed; the others join `excluded`.
+    fn eligible_estimates(
+        &self,
+        policy: &Policy,
+        query: &Query,
+        view: &View,
+        excluded: &mut Vec<Excluded>,
+    ) -> Vec<Estimate> {
+        let mut estimates = Vec::new();
+        for (m, model) in self.catalog.models.iter().enumerate().filter(|(_, m)| m.unroutable.is_none()) {
+            let gate = gates::standing(model, policy)
+                .and_then(|()| gates::capability(model, query, self.input_tokens(m, query, view)));
             match gate {
-                Ok(()) => eligible.push(m),
+                Ok(()) => estimates.push(self.estimate_model(m, query, view, policy)),
                 Err(code) => excluded.push(Excluded { model: model.id.clone(), code }),
             }
         }
-        let market = self.sample.target(&self.catalog, &eligible, policy.quality, policy.at)?;
+        estimates
+    }
+
+    /// Those of `estimates` that pass the gates which need one; the models of the others join `excluded`.
+    fn available(
+        &self,
+        estimates: Vec<Estimate>,
+        policy: &Policy,
+        excluded: &mut Vec<Excluded>,
+    ) -> Vec<Estimate> {
         let mut candidates = Vec::new();
-        let mut baseline = None;
-        for m in eligible {
-            let model = &models[m];
-            let estimate = self.estimate_model(m, &query, &view, &policy);
-            if market.is_some_and(|market| market.baseline == m) {
-                baseline = Some(Baseline { model: model.id.clone(), cost_usd: estimate.cost_usd.estimate });
-            }
+        for estimate in estimates {
+            let model = &self.catalog.models[estimate.model];
             let unpinned = policy.pinned.as_ref().is_some_and(|id| *id != model.id);
             let gate = if unpinned { Err(Exclusion::NotAllowed) } else { Ok(()) }
-                .and_then(|()| gates::availability(model, &estimate, &policy));
+                .and_then(|()| gates::availability(model, &estimate, policy));
             match gate {
                 Ok(()) => candidates.push(estimate),
                 Err(code) => excluded.push(Excluded { model: model.id.clone(), code }),
             }
         }
-        Ok(self.decide(&policy, &query, &view, market, candidates, excluded, baseline))
+        candidates
+    }
+
+    /// The estimates that [`Router::route`] would choose among: of the models that pass all gates.
+    pub fn candidates(&self, request: &RouteRequest, now: Moment) -> Result<Estimates> {
+        let policy = request.policy(now)?;
+        let query = request.query()?;
+        let view = self.view(&query, Estimator::Blend)?;
+        let estimates = self.eligible_estimates(&policy, &query, &view, &mut Vec::new());
+        let models = self.available(estimates, &policy, &mut Vec::new());
+        Ok(view.estimates(models))
+    }
+
+    /// Positions in the catalog of the models that can be candidates at all: those with a price and an ability.
+    pub fn known(&self) -> Vec<usize> {
+        let known =
+            |model: &Model| model.unroutable.is_none() && gates::priced(model) && model.ability.is_some();
+        let models = self.catalog.models.iter().enumerate();
+        models.filter(|(_, model)| known(model)).map(|(m, _)| m).collect()
     }
 
     /// The estimates behind a decision, for every model with a price and an ability, gates aside.
@@ -216,15 +258,9 @@ impl Router {
         let policy = request.policy(now)?;
         let query = request.query()?;
         let view = self.view(&query, estimator)?;
-        let known =
-            |model: &Model| model.unroutable.is_none() && gates::priced(model) && model.ability.is_some();
-        let models = self.catalog.models.iter().enumerate().filter(|(_, model)| known(model));
-        Ok(Estimates {
-            models: models.map(|(m, _)| self.estimate_model(m, &query, &view, &policy)).collect(),
-            input_tokens: view.input_tokens,
-            unfamiliarity: view.correction.as_ref().map_or(0.0, |c| c.unfamiliarity),
-            in_distribution: view.in_distribution(),
-        })
+        let models =
+            self.known().into_iter().map(|m| self.estimate_model(m, &query, &view, &policy)).collect();
+        Ok(view.estimates(models))
     }
 
     /// The cost-quality frontier of the whole catalog on the reference traffic, cheapest first.
@@ -439,6 +475,15 @@ struct View {
 impl View {
     fn in_distribution(&self) -> bool {
         self.correction.as_ref().is_none_or(|c| c.in_distribution)
+    }
+
+    fn estimates(&self, models: Vec<Estimate>) -> Estimates {
+        Estimates {
+            models,
+            input_tokens: self.input_tokens,
+            unfamiliarity: self.correction.as_ref().map_or(0.0, |c| c.unfamiliarity),
+            in_distribution: self.in_distribution(),
+        }
     }
 }
 
