@@ -3,7 +3,6 @@
 
 import init, { initSync, Router as Wasm } from "./pennyroute.js";
 import { PennyrouteError } from "./error.js";
-import { estimateBatch } from "./batch.js";
 import { explain } from "./explain.js";
 import { Feedback } from "./feedback.js";
 import { asBytes, asColumns, asNumber, asPennyrouteError, asRequest, checkDepth, guard } from "./values.js";
@@ -43,7 +42,7 @@ export class Router {
   estimateBatch(requests) {
     return this.#call((wasm) => {
       if (!Array.isArray(requests) || !requests.length) throw new PennyrouteError("bad_request", "requests: must be an array, not empty");
-      return estimateBatch(wasm, requests.map((request) => this.#asked(request)), Date.now());
+      return wasm.estimateBatch(requests.map((request) => this.#asked(request)), Date.now());
     });
   }
 
@@ -100,6 +99,22 @@ export class Router {
   setCatalog(catalog) {
     checkDepth(catalog, "bad_catalog", "catalog");
     this.#call((wasm) => this.#feedback.setCatalog(wasm, catalog));
+  }
+
+  checkCatalog(catalog, at) {
+    checkDepth(catalog, "bad_catalog", "catalog");
+    return this.#call((wasm) => wasm.checkCatalog(catalog, at, Date.now()));
+  }
+
+  diffCatalogs(before, after) {
+    checkDepth(before, "bad_catalog", "before");
+    checkDepth(after, "bad_catalog", "after");
+    return guard(() => Wasm.diffCatalogs(before, after));
+  }
+
+  importCatalog(table, version = `${new Date().toISOString().slice(0, 10)}-litellm`) {
+    const json = typeof table === "string" ? table : guard(() => JSON.stringify(table), "bad_catalog");
+    return this.#call((wasm) => wasm.importCatalog(String(json), String(version)));
   }
 
   setIndex(index) {

@@ -298,7 +298,7 @@ export interface BatchEstimates {
   models: number;
   /** The models' ids: every one with an ability and a price, in the order of the catalog. */
   ids: string[];
-  /** Expected cost of each pair, USD; NaN where the gates exclude the model for the query. */
+  /** Expected cost of each pair, USD. In all three, NaN where the gates exclude the model for the query. */
   cost_usd: Float64Array;
   /** Expected quality of each pair, 0 to 1. */
   quality: Float64Array;
@@ -325,6 +325,40 @@ export interface Fitted {
     ability: Ability;
     length: { mean: number[]; residual_sd: number; source: string } | null;
   }[];
+}
+
+/** What `checkCatalog` finds. */
+export interface Finding {
+  /** Stable. */
+  code: string;
+  /** The model that it is about; null: the catalog as a whole. */
+  model: string | null;
+  /** In words, with the values. */
+  what: string;
+  /** Two statements of the catalog cannot both hold: it must be corrected, not merely refreshed. */
+  contradictory: boolean;
+}
+
+export interface CatalogDiff {
+  /** Versions of the two catalogs. */
+  before: string;
+  after: string;
+  /** Ids that only the second, or only the first has. */
+  added: string[];
+  removed: string[];
+  /** Fields that differ, by their path such as `cost.input`; null where one is not stated. */
+  changed: { model: string; field: string; before: unknown; after: unknown }[];
+}
+
+export interface ImportedCatalog {
+  catalog: Catalog;
+  /** Rows of the table: `routable` and all of `unroutable` together. */
+  rows: number;
+  routable: number;
+  /** Rows that are kept but cannot be routed, by reason. */
+  unroutable: Record<string, number>;
+  /** What else was noticed on the way, and on how many routable rows. */
+  notes: Record<string, number>;
 }
 
 export interface LoadOptions {
@@ -366,9 +400,9 @@ export class Router {
   explain(request: string | RouteRequest): Explanation;
   /**
    * Estimates of many requests, not none, for `plan({ ...batch, quality_target })`. Each request's own policy decides
-   * which pairs are forbidden; its target is the plan's business. Some 2 ms a request, and it does not return before
-   * all are done: a page gives it some dozens at a time, or leaves it to `pennyroute/worker`.
-   * An error names the request: `requests[3]: …`.
+   * which pairs are forbidden; its target is the plan's business. It does not return before all are done, a fraction
+   * of a millisecond each: a page gives it some dozens at a time, or leaves it to `pennyroute/worker`.
+   * An error names the request: `requests[3].prompt`.
    */
   estimateBatch(requests: (string | RouteRequest)[]): BatchEstimates;
   /** The best assignment of a batch. */
@@ -420,6 +454,19 @@ export class Router {
    * the models are refitted from the abilities of the new catalog.
    */
   setCatalog(catalog: Catalog): void;
+  /**
+   * What is stale, retired, unpriced or contradictory in a catalog (by default the one in use) at a moment (RFC 3339;
+   * default: now): contradictions first.
+   */
+  checkCatalog(catalog?: Catalog, at?: string): Finding[];
+  /** What changed from one catalog to another; prices first. */
+  diffCatalogs(before: Catalog, after: Catalog): CatalogDiff;
+  /**
+   * A catalog from LiteLLM's `model_prices_and_context_window.json`, as text or parsed. Models get the ability of the
+   * same name among those recorded or in the catalog in use; rows that cannot be routed are kept, each with the reason.
+   * `version` default: today's date and `-litellm`.
+   */
+  importCatalog(table: string | object, version?: string): ImportedCatalog;
   /** Replaces the retrieval index; a bad one throws and leaves the old one in use. */
   setIndex(index: Uint8Array): void;
   readonly versions: Decision["versions"];

@@ -370,3 +370,46 @@ test("a freed router says so", async () => {
   other.free();
   refuses("bad_request", () => other.route(request), /freed/);
 });
+
+test("a catalog is checked, and two are compared", () => {
+  const stale = changed(({ models: [first] }) => {
+    first.deprecation_date = "2026-01-31";
+    first.cost.output = first.cost.input / 2;
+  });
+  assert.deepEqual(router.checkCatalog(undefined, AT), router.checkCatalog(catalog, AT));
+  const about = router.checkCatalog(stale, AT).filter(({ model }) => model === catalog.models[0].id);
+  const before = router.checkCatalog(catalog, AT).filter(({ model }) => model === catalog.models[0].id);
+  assert.ok(about.length > before.length);
+  assert.ok(about.some(({ code, what, contradictory }) => code === "retired" && what.includes("2026-01-31") && !contradictory), JSON.stringify(about));
+
+  const other = changed(({ models }) => models.splice(1, 1));
+  const { added, removed, changed: fields } = router.diffCatalogs(other, stale);
+  assert.deepEqual([added, removed], [[catalog.models[1].id], []]);
+  const { id, cost } = catalog.models[0];
+  assert.deepEqual(fields.find(({ field }) => field === "cost.output"), { model: id, field: "cost.output", before: cost.output, after: cost.input / 2 });
+  assert.deepEqual(router.diffCatalogs(catalog, catalog).changed, []);
+  refuses("unsupported_version", () => router.diffCatalogs(catalog, changed((newer) => (newer.format += 1))), /format/);
+  refuses("bad_catalog", () => router.checkCatalog({ format: catalog.format, version: "x", models: [{ id: 7 }] }), /models\[0\]\.id/);
+  refuses("bad_request", () => router.checkCatalog(catalog, "noon"), /at/);
+});
+
+test("a catalog is made from LiteLLM's table", () => {
+  const row = { litellm_provider: "openai", mode: "chat", input_cost_per_token: 2e-7, output_cost_per_token: 1.2e-6, max_input_tokens: 4e5, supports_function_calling: true };
+  const table = { "gpt-5.4-nano": row, "nobody-knows": row, "dall-e-3": { ...row, mode: "image_generation" } };
+  const imported = router.importCatalog(table, "mine");
+  assert.deepEqual([imported.rows, imported.routable], [3, 2]);
+  assert.equal(Object.values(imported.unroutable).reduce((sum, n) => sum + n, 0), 1);
+  assert.equal(imported.catalog.version, "mine");
+  const byId = new Map(imported.catalog.models.map((model) => [model.id, model]));
+  const { input, output } = byId.get("openai/gpt-5.4-nano").cost;
+  assert.deepEqual([input, output], [0.2, 1.2]);
+  assert.ok(byId.get("openai/gpt-5.4-nano").ability, "known by its name");
+  assert.equal(byId.get("openai/nobody-knows").ability ?? null, null);
+  assert.deepEqual(router.importCatalog(JSON.stringify(table), "mine"), imported);
+  assert.match(router.importCatalog(table).catalog.version, /^\d{4}-\d\d-\d\d-litellm$/);
+  refuses("bad_catalog", () => router.importCatalog("{"), /./);
+  refuses("bad_catalog", () => router.importCatalog([]), /./);
+  const loop = {};
+  loop.itself = loop;
+  refuses("bad_catalog", () => router.importCatalog(loop), /circular/i);
+});
