@@ -349,12 +349,13 @@ function failureOf(error) {
   if (error instanceof Failure) return error;
   const message = wordsOf(error);
   const { statusCode: status, responseHeaders } = error ?? {};
-  if (Number.isInteger(status)) return asFailure(refusal(status, codeOf(error), message, responseHeaders?.["retry-after"]), error);
+  // With a 2xx it is the reply that is wrong.
+  if (status >= 300) return asFailure(refusal(status, codeOf(error), message, responseHeaders?.["retry-after"]), error);
   if (error?.name === "AI_LoadAPIKeyError") return new Failure("no_key", message, { ofProvider: true, cause: error });
   // The SDK's name for a request of the wrong form, whoever it goes to.
   if (error?.name === "AI_InvalidPromptError") return error;
   if (error?.name === "AI_UnsupportedFunctionalityError") return new Failure("unsupported", message, { ofRequest: true, cause: error });
-  return new Failure(error?.name === "AI_APICallError" ? "network" : "bad_reply", message, { cause: error });
+  return new Failure(error?.name === "AI_APICallError" && status === undefined ? "network" : "bad_reply", message, { cause: error });
 }
 
 /** @param {any} error */
