@@ -8,7 +8,7 @@
 
 import { isCount } from "./completion.js";
 import { PennyrouteError } from "./error.js";
-import { Failure, NoAnswer, abortable, firstAnswer, readLimits, readPolicy, refusal, routerOf } from "./fallback.js";
+import { Failure, NoAnswer, abortable, firstAnswer, notify, readLimits, readPolicy, refusal, routerOf } from "./fallback.js";
 import { matches } from "./globs.js";
 import { receiptBody } from "./receipts.js";
 
@@ -135,7 +135,7 @@ class RoutedModel {
         },
       );
     } catch (error) {
-      if (error instanceof NoAnswer) onReceipt?.(receiptBody(error.decision, { model: null, failed: error.failed }));
+      if (error instanceof NoAnswer) notify(onReceipt, receiptBody(error.decision, { model: null, failed: error.failed }));
       throw error;
     }
   }
@@ -143,7 +143,7 @@ class RoutedModel {
   /** @param {any} answered @param {object} how */
   async #end(answered, how) {
     const receipt = await answered.end(how);
-    if (receipt) this.#settings.onReceipt?.(receipt);
+    if (receipt) notify(this.#settings.onReceipt, receipt);
     return receipt;
   }
 }
@@ -203,10 +203,14 @@ function candidatesOf(catalog, languages, { effort, specificationVersion }) {
       const spoken = `speaks specification ${language.specificationVersion}, others ${specificationVersion}`;
       throw new PennyrouteError("bad_request", `models[${JSON.stringify(glob)}]: ${spoken}; models of one version of the AI SDK go together`);
     }
-    // Who refuses a key: the provider package's own name, such as `openai` of `openai.responses`.
-    found.set(model.id, { model, provider: language.provider, name: language.modelId, language });
+    found.set(model.id, { model, provider: familyOf(language), name: language.modelId, language });
   }
   return found;
+}
+
+/** A provider package's own name, such as `openai` of `openai.responses`. @param {any} language */
+function familyOf({ provider }) {
+  return provider.split(".")[0];
 }
 
 /** The effort that a call asks for in the specification's own field, which v4 has. @param {any} options */
@@ -224,7 +228,7 @@ function withEffort({ model: { effort }, language }, options, providerOptions) {
   const given = effortOf(options);
   if (!effort || given) return { providerOptions };
   if (language.specificationVersion === "v4") return { providerOptions, reasoning: effort };
-  const key = language.provider.split(".")[0];
+  const key = familyOf(language);
   // It thinks only where asked to.
   if (key === "anthropic" && effort === "none") return { providerOptions };
   const setting = key === "anthropic" ? "effort" : "reasoningEffort";
@@ -280,7 +284,8 @@ function fileOf({ mediaType = "", data }) {
   if (data?.type === "text") return { type: "text", text: data.text };
   if (mediaType.startsWith("image")) return { type: "image_url" };
   if (mediaType.startsWith("audio")) return { type: "input_audio" };
-  if (mediaType.startsWith("text/") && data instanceof Uint8Array) return { type: "text", text: new TextDecoder().decode(data) };
+  const bytes = data?.type === "data" ? data.data : data;
+  if (mediaType.startsWith("text/") && bytes instanceof Uint8Array) return { type: "text", text: new TextDecoder().decode(bytes) };
   return { type: "file" };
 }
 

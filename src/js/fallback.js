@@ -33,6 +33,9 @@ const OF_PROVIDER = new Set([401, 402]);
 /** Codes of a 400 that is about the model, not about the request. */
 const OF_MODEL = new Set(["unsupported_parameter", "unsupported_value", "context_length_exceeded", "model_not_found"]);
 
+/** Failures in which nothing was heard: they may be of our own network. */
+const UNHEARD = new Set(["network", "timeout"]);
+
 /** One model could not answer; another may. */
 export class Failure extends Error {
   /**
@@ -156,10 +159,12 @@ export function abortable(promise, signal) {
 export async function firstAnswer({ router, catalog, request, policy, own, candidates, limits, signal, onDecision }, call) {
   const ends = Date.now() + limits.deadlineMs;
   const decision = await abortable(decide(router, request, { catalog, policy, own, candidates }), signal);
-  onDecision?.(decision);
+  notify(onDecision, decision);
   if (decision.model === null) throw noCandidate(decision);
   /** @type {Failed[]} */
   const failed = [];
+  /** Outcomes that count only once another model has answered. @type {object[]} */
+  const unheard = [];
   let cause;
   /** Who would fail again: a provider, or a model of one at any effort. */
   const dead = new Set();
@@ -178,6 +183,7 @@ export async function firstAnswer({ router, catalog, request, policy, own, candi
     try {
       signal?.throwIfAborted();
       const answer = await abortable(call(candidate, attempt.signal), attempt.signal);
+      for (const outcome of unheard) tell(router, outcome);
       return { answer, answered: new Answered(router, decision, { model: id, failed, attempt, release }) };
     } catch (error) {
       release();
@@ -189,7 +195,8 @@ export async function firstAnswer({ router, catalog, request, policy, own, candi
       failed.push({ model: id, failure, message, retryAfter });
       cause = error.cause ?? error;
       dead.add(ofProvider ? provider : `${provider} ${name}`);
-      if (!ofRequest) tell(router, { model: id, error: failure });
+      if (UNHEARD.has(failure)) unheard.push({ model: id, error: failure });
+      else if (!ofRequest) tell(router, { model: id, error: failure });
     } finally {
       clearTimeout(timer);
     }
@@ -259,6 +266,20 @@ async function decide(router, request, { catalog, policy, own, candidates }) {
   const decision = await router.route({ ...request, ...merged, model: named, deny });
   // What could not be called anyway is no news.
   return { ...decision, excluded: decision.excluded.filter((excluded) => candidates.has(excluded.model)) };
+}
+
+/**
+ * Calls back. What that throws is told to the console: it is no reason to fail a call that may be paid for.
+ * @template T
+ * @param {((value: T) => void) | undefined} callback
+ * @param {T} value
+ */
+export function notify(callback, value) {
+  try {
+    callback?.(value);
+  } catch (error) {
+    console.error("pennyroute: a callback threw", error);
+  }
 }
 
 /** @param {any} router @param {object} outcome */

@@ -8,7 +8,7 @@
 
 import { Watch, countsOf } from "./completion.js";
 import { PennyrouteError } from "./error.js";
-import { Failure, NoAnswer, abortable, firstAnswer, readLimits, readPolicy, refusal, routerOf } from "./fallback.js";
+import { Failure, NoAnswer, abortable, firstAnswer, notify, readLimits, readPolicy, refusal, routerOf } from "./fallback.js";
 import { modelNames, offeredNames } from "./names.js";
 import { receiptBody, receiptHeaders } from "./receipts.js";
 
@@ -56,7 +56,7 @@ export function routedFetch({ router, models, providers, policy, aliases = {}, o
       return handOn(answer, answered, onReceipt);
     } catch (error) {
       signal?.throwIfAborted();
-      if (error instanceof NoAnswer) onReceipt?.(/** @type {any} */ (receiptBody(error.decision, { model: null, failed: error.failed })));
+      if (error instanceof NoAnswer) notify(onReceipt, receiptBody(error.decision, { model: null, failed: error.failed }));
       if (error instanceof PennyrouteError) return errorResponse(error);
       throw error;
     }
@@ -322,7 +322,7 @@ function handOn({ response, bytes, counts, refused, reader, held, watch }, answe
   const { status, statusText } = response;
   const end = async (/** @type {object} */ how) => {
     const receipt = await answered.end(how);
-    if (receipt) onReceipt?.(receipt);
+    if (receipt) notify(onReceipt, receipt);
   };
   if (!reader) {
     // A refusal is about the request or the key; it says nothing of the model.

@@ -513,10 +513,35 @@ describe("routers", () => {
     const { served } = receipts[0];
     assert.ok(receipts[0].spent_usd > 0);
     assert.deepEqual(told, [{ model: decisions[0].model, error: "429" }, { model: served, output_tokens: usage.completion_tokens }]);
-    // Neither a refused prompt nor a caller who leaves says anything of a model.
+    // A connection that fails counts once another model has answered: else the network may be our own.
+    await openai.chat.completions.create({ model: "auto", messages: MESSAGES, simulate: { [first]: "cut" } });
+    assert.deepEqual(told.splice(2), [{ model: decisions[0].model, error: "network" }, { model: served, output_tokens: usage.completion_tokens }]);
+    await assert.rejects(openai.chat.completions.create({ model: "auto", messages: MESSAGES, simulate: "cut" }));
+    // Nor does a refused prompt say anything of a model.
     const url = await serve((request, response) => json(response, 400, '{"error":{"code":"content_policy"}}'));
     await assert.rejects(client(url, { router: remote }).openai.chat.completions.create({ model: "auto", messages: MESSAGES }));
     assert.equal(told.length, 2);
+  });
+
+  test("in this thread leave alone for a while what failed", async () => {
+    const other = await Router.load();
+    const { openai, decisions, calls } = simulated({ router: other });
+    const [first] = order(other.route({ messages: MESSAGES, model: "auto" }));
+    for (let i = 0; i < 2; i++) await openai.chat.completions.create({ model: "auto", messages: MESSAGES, simulate: { [first]: "500" } });
+    assert.deepEqual(decisions[1].excluded.filter(({ code }) => code === "unhealthy").map(({ model }) => model), [decisions[0].model]);
+    assert.equal(calls.length, 3);
+    other.free();
+  });
+
+  test("a callback that throws fails no call", async (t) => {
+    const logged = t.mock.method(console, "error", () => {});
+    const thrower = () => {
+      throw new Error("mine");
+    };
+    const { openai } = simulated({ onDecision: thrower, onReceipt: thrower });
+    const reply = await openai.chat.completions.create({ model: "auto", messages: MESSAGES });
+    assert.match(reply.choices[0].message.content, SIMULATED);
+    assert.equal(logged.mock.callCount(), 2);
   });
 
   test("that cannot be loaded, or fail, are an error in OpenAI's words", async () => {
