@@ -5,9 +5,11 @@
 
 import assert from "node:assert/strict";
 import { execFile, spawn, spawnSync } from "node:child_process";
-import { copyFileSync, cpSync, existsSync, mkdirSync, readFileSync, readdirSync, rmSync, statSync, writeFileSync } from "node:fs";
-import { createRequire } from "node:module";
-import { basename, join, resolve } from "node:path";
+import {
+  copyFileSync, cpSync, existsSync, mkdirSync, mkdtempSync, readFileSync, readdirSync, rmSync, statSync, writeFileSync,
+} from "node:fs";
+import { tmpdir } from "node:os";
+import { basename, join } from "node:path";
 import test, { after } from "node:test";
 import { fileURLToPath } from "node:url";
 import { promisify } from "node:util";
@@ -19,7 +21,9 @@ import { findFirefox, launchFirefox } from "../js/firefox.mjs";
 const here = fileURLToPath(new URL(".", import.meta.url));
 const root = join(here, "../..");
 const modules = join(here, "node_modules");
-/** Below this folder, so that the hosts' tools find themselves; what they build stays to be looked at. */
+/** Away from the repository, so that nothing is found that the package does not bring. */
+const fresh = mkdtempSync(join(tmpdir(), "pennyroute-"));
+/** For bundlers: below this folder, where they find themselves. What they build stays to be looked at. */
 const app = join(here, "run");
 const installed = join(app, "node_modules/pennyroute");
 
@@ -29,6 +33,9 @@ const FILES = [
   ...["artifacts.bin", "pennyroute.js", "pennyroute_bg.wasm"].map((file) => `dist/${file}`),
   ...readdirSync(join(root, "src/js")).filter((file) => /\.(js|d\.ts)$/.test(file)).map((file) => `dist/${file}`),
 ].sort();
+
+/** Folders with the program as a host wants it; all use program.js. */
+const PROGRAMS = ["extension", "next", "node", "page", "types", "workerd"];
 
 if (!existsSync(join(root, "dist/pennyroute_bg.wasm"))) throw new Error("dist/ is missing: run `npm run build` first");
 
@@ -41,10 +48,10 @@ rmSync(app, { recursive: true, force: true });
 mkdirSync(app);
 const [{ filename, files }] = JSON.parse(npm(["pack", "--json", "--ignore-scripts", "--pack-destination", app], root));
 const tarball = join(app, filename);
-writeFileSync(join(app, "package.json"), '{ "private": true, "type": "module" }');
-npm(["install", "--offline", "--ignore-scripts", tarball], app);
-for (const name of readdirSync(here)) {
-  if (!["node_modules", "package.json", "package-lock.json", "run", "run.mjs"].includes(name)) cpSync(join(here, name), join(app, name), { recursive: true });
+for (const folder of [fresh, app]) {
+  writeFileSync(join(folder, "package.json"), '{ "private": true, "type": "module" }');
+  npm(["install", "--offline", "--ignore-scripts", tarball], folder);
+  for (const name of [...PROGRAMS, "program.js"]) cpSync(join(here, name), join(folder, name), { recursive: true });
 }
 
 const chromium = findChromium();
@@ -54,7 +61,10 @@ const browsers = Object.entries({
   Firefox: firefox && (await launchFirefox(firefox)),
 }).filter(([, browser]) => browser);
 
-after(() => Promise.all(browsers.map(([, browser]) => browser.close())));
+after(async () => {
+  await Promise.all(browsers.map(([, browser]) => browser.close()));
+  rmSync(fresh, { recursive: true });
+});
 
 /** What Node decides, and so what every host must. */
 const expected = node("esm.mjs");
@@ -66,7 +76,7 @@ test("the tarball holds what is meant to be published, and nothing else", () => 
 });
 
 test("npm would publish it", () => {
-  npm(["publish", "--dry-run", "--ignore-scripts", tarball], app);
+  npm(["publish", "--dry-run", "--offline", "--ignore-scripts", tarball], app);
 });
 
 test("publint finds nothing to say", async () => {
@@ -90,7 +100,7 @@ for (const [name, options] of Object.entries({
   workerd: ["--module", "esnext", "--moduleResolution", "bundler", "--customConditions", "workerd"],
 })) {
   test(`TypeScript, strict, ${name}`, async () => {
-    await command(join(modules, "typescript/bin/tsc"), ["--noEmit", "--strict", "--skipDefaultLibCheck", "--target", "es2022", "--lib", "es2022,dom,dom.iterable", ...options, "entries.ts"], "types");
+    await command(join(modules, "typescript/bin/tsc"), ["--noEmit", "--strict", "--skipDefaultLibCheck", "--target", "es2022", "--lib", "es2022,dom,dom.iterable", ...options, "entries.ts"], join(fresh, "types"));
   });
 }
 
@@ -117,7 +127,7 @@ test("Bun", host("Bun", () => join(modules, "@oven", readdirSync(join(modules, "
 
 test("workerd, as wrangler bundles it", async () => {
   const out = join(app, "workerd/dist");
-  await command(join(root, "node_modules/wrangler/bin/wrangler.js"), ["deploy", "--dry-run", "--outdir", out], "workerd", {
+  await command(join(root, "node_modules/wrangler/bin/wrangler.js"), ["deploy", "--dry-run", "--outdir", out], join(app, "workerd"), {
     ...process.env, CI: "1", WRANGLER_SEND_METRICS: "false",
   });
   const type = (name) => ({ ".js": "ESModule", ".wasm": "CompiledWasm", ".bin": "Data" })[/\.\w+$/.exec(name)[0]];
@@ -226,10 +236,12 @@ async function next({ flags, without, paths }, look) {
   // Vite has set NODE_ENV in this process.
   const env = { ...process.env, NODE_ENV: undefined, NEXT_TELEMETRY_DISABLED: "1" };
   await command(program, ["build", ...flags], folder, env);
-  const server = spawn(process.execPath, [program, "start", "--port", "0"], { cwd: folder, env, stdio: ["ignore", "pipe", "inherit"] });
+  const server = spawn(process.execPath, [program, "start", "--port", "0"], { cwd: folder, env, stdio: ["ignore", "pipe", "pipe"] });
+  let errors = "";
+  server.stderr.on("data", (chunk) => (errors += chunk));
   try {
     const url = await new Promise((resolve, reject) => {
-      server.on("exit", (status) => reject(new Error(`next start: ${status}`)));
+      server.on("exit", (status) => reject(new Error(`next start: ${status}\n${errors}`)));
       server.stdout.on("data", (chunk) => {
         const [, found] = /Local:\s+(\S+)/.exec(chunk) ?? [];
         if (found) resolve(found);
@@ -237,7 +249,7 @@ async function next({ flags, without, paths }, look) {
     });
     for (const path of paths) {
       const response = await fetch(`${url}/${path}`);
-      assert.equal(response.status, 200, path);
+      assert.equal(response.status, 200, `${path}\n${errors}`);
       agrees(await response.json(), path);
     }
     await look(url);
@@ -305,9 +317,9 @@ function node(file) {
   return JSON.parse(ask(process.execPath, [join("node", file)]));
 }
 
-/** What a program prints. */
+/** What a program prints in the fresh folder. */
 function ask(program, args) {
-  const { status, stdout, stderr, error } = spawnSync(program, args, { cwd: app, encoding: "utf8" });
+  const { status, stdout, stderr, error } = spawnSync(program, args, { cwd: fresh, encoding: "utf8" });
   assert.equal(status, 0, `${basename(program)} ${args.join(" ")}: ${error ?? stderr}`);
   return stdout;
 }
@@ -318,8 +330,8 @@ function npm(args, cwd) {
   return stdout;
 }
 
-/** Runs a program of Node's in a folder of the app; fails with what it printed. */
+/** Runs a program of Node's in a folder; fails with what it printed. */
 async function command(program, args, folder, env = process.env) {
-  await promisify(execFile)(process.execPath, [program, ...args], { cwd: resolve(app, folder), env })
+  await promisify(execFile)(process.execPath, [program, ...args], { cwd: folder, env })
     .catch(({ stdout, stderr, message }) => assert.fail(`${message}\n${stdout}\n${stderr}`));
 }
