@@ -1,7 +1,7 @@
 /** Whom to try, in which order, and what to say when nobody answered. */
 
 import { HttpError } from "./errors.js";
-import { receiptHeaders } from "./receipts.js";
+import { receiptHeaders } from "../src/js/receipts.js";
 
 /** @typedef {import("pennyroute").Decision} Decision */
 /** @typedef {import("./errors.js").AttemptError} AttemptError */

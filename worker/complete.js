@@ -1,5 +1,6 @@
 /** One completion, whichever API it came through: decide, reserve, call, and fall back while nothing was sent to the client. */
 
+import { estimateOf, receiptBody, receiptHeaders } from "../src/js/receipts.js";
 import { allFailed, candidates, noCandidate } from "./attempts.js";
 import { policyOf } from "./config.js";
 import { AttemptError, HttpError } from "./errors.js";
@@ -9,7 +10,7 @@ import { Meter } from "./meter.js";
 import { chatRequest, isAuto, modelNotFound, readPolicy } from "./openai.js";
 import { resolve } from "./policy.js";
 import { callProvider, mostOutput, upstreamBody } from "./providers.js";
-import { estimateOf, receiptBody, receiptHeaders, spentHeader } from "./receipts.js";
+import { spentHeader } from "./receipts.js";
 import { openSession } from "./sessions.js";
 import { StreamError, streamOf } from "./sse.js";
 

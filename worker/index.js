@@ -29,7 +29,7 @@ import { Metrics, metrics } from "./metrics.js";
 import { observe } from "./observe.js";
 import { badField, chatRequest, isAuto, modelEntry, modelList, modelNotFound, readBody, readPolicy } from "./openai.js";
 import { keysOf, permitted, resolve } from "./policy.js";
-import { headerValue, receiptHeaders } from "./receipts.js";
+import { headerValue, receiptHeaders } from "../src/js/receipts.js";
 import { openSession } from "./sessions.js";
 import { traceOf } from "./trace.js";
 

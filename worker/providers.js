@@ -12,6 +12,7 @@ import { AttemptError, HttpError } from "./errors.js";
 import { anthropic } from "./formats/anthropic.js";
 import { gemini } from "./formats/gemini.js";
 import { openai } from "./formats/openai.js";
+import { hasToken } from "../src/js/completion.js";
 import { readEvents, StreamError } from "./sse.js";
 
 /**
@@ -241,9 +242,4 @@ async function firstToken(chunks, provider) {
       throw error instanceof StreamError ? new StreamError(error.failure, redact(error.message, provider)) : error;
     }
   })();
-}
-
-/** Whether a choice of a chunk holds more than its role. @param {any} choice */
-function hasToken({ delta, finish_reason }) {
-  return Boolean(finish_reason) || Object.entries(delta ?? {}).some(([name, value]) => name !== "role" && value !== null && value !== "");
 }

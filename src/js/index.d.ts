@@ -272,7 +272,7 @@ export interface LoadOptions {
 export class PennyrouteError extends Error {
   readonly code:
     | "bad_request" | "bad_catalog" | "bad_artifact" | "bad_index" | "bad_number" | "unsupported_version"
-    | "bad_input" | "bad_problem" | "internal";
+    | "bad_input" | "bad_problem" | "no_candidate" | "all_attempts_failed" | "models_unknown" | "internal";
 }
 
 /** Routes queries over one catalog. Free it, or declare it with `using`, when it is no longer needed. */

@@ -7,17 +7,17 @@ import { after, before, describe, test } from "node:test";
 import { fileURLToPath } from "node:url";
 import { buildExtension } from "../../src/js/tools/extension.mjs";
 import { autoBody, modelNames, routedBody, routeRequest } from "../../www/extension/chat.js";
-import { candidates, offeredName } from "../../www/extension/names.js";
+import { candidates, offeredNames } from "../../src/js/names.js";
 import { accessibilityViolations, findChromium, launchWithProfile, resultFile, serve } from "./browser.mjs";
 
 test("names that pages use are matched to the catalog's", () => {
   const model = { id: "anthropic/claude-haiku-5-5@low", base: "claude-haiku-5-5", effort: "low" };
   for (const name of ["claude-haiku-5-5", "claude-haiku-5.5", "anthropic/claude-haiku-5.5", "claude-haiku-5-5-20260901", "Claude-Haiku-5-5-latest"]) {
-    assert.equal(offeredName(model, ["gpt-5.5", name]), name);
+    assert.equal(offeredNames(["gpt-5.5", name])(model), name);
   }
-  for (const name of ["claude-haiku-5", "claude-haiku-5-5-mini", "haiku"]) assert.equal(offeredName(model, [name]), undefined);
+  for (const name of ["claude-haiku-5", "claude-haiku-5-5-mini", "haiku"]) assert.equal(offeredNames([name])(model), undefined);
   // An exact name wins over one that merely fits.
-  assert.equal(offeredName(model, ["other/claude-haiku-5.5", "claude-haiku-5-5"]), "claude-haiku-5-5");
+  assert.equal(offeredNames(["other/claude-haiku-5.5", "claude-haiku-5-5"])(model), "claude-haiku-5-5");
 
   const all = [model, { ...model, id: "anthropic/claude-haiku-5-5@high", effort: "high" }, { id: "google/gemma", base: "gemma" }];
   assert.deepEqual([...candidates(all, null, undefined)].map(([id, { name, effort }]) => [id, name, effort]), [

@@ -6,7 +6,8 @@ import { join } from "node:path";
 import { describe, test } from "node:test";
 import { random as seeded } from "../../src/js/tools/random.mjs";
 import { root } from "../../src/js/tools/shell.mjs";
-import { matches, permitted, policyWarnings, readPolicyDocument, resolve } from "../../worker/policy.js";
+import { permitted, policyWarnings, readPolicyDocument, resolve } from "../../worker/policy.js";
+import { matches } from "../../src/js/globs.js";
 
 const { models: entries } = JSON.parse(readFileSync(join(root, "models", "catalog.json"), "utf8"));
 const models = new Map(entries.map((model) => [model.id, model]));

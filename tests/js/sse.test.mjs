@@ -3,7 +3,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { setImmediate } from "node:timers/promises";
-import { headerValue } from "../../worker/receipts.js";
+import { headerValue } from "../../src/js/receipts.js";
 import { openai } from "../../worker/formats/openai.js";
 import { readEvents, StreamError, streamOf } from "../../worker/sse.js";
 

@@ -11,7 +11,7 @@
  * | `requests`, `tokens` | calls begun, and their tokens | any 60 seconds |
  */
 
-import { matches } from "../policy.js";
+import { matches } from "../../src/js/globs.js";
 
 /**
  * @typedef {{unit: "nanodollars" | "calls" | "requests" | "tokens", window: "day" | "month" | "minute" | null, max: number}} Limit

@@ -3,7 +3,7 @@
  * moment; nothing is lost by that but the loaded router, for settings and receipts are in storage.
  */
 import { Router } from "pennyroute";
-import { candidates } from "./names.js";
+import { candidates } from "../../src/js/names.js";
 import { add, read } from "./store.js";
 
 /** @type {Promise<{ router: Router, models: import("pennyroute").CatalogModel[] }> | undefined} */

@@ -1,5 +1,7 @@
 /** What the page's script needs to know of OpenAI's chat API, apart from any browser's `fetch`. */
 
+export { modelNames } from "../../src/js/names.js";
+
 /**
  * Whether a request could be a chat completion.
  * @param {string} method
@@ -41,17 +43,6 @@ export function routeRequest({ model, messages, tools, response_format, max_toke
       content: Array.isArray(content) ? content.map(({ type, text }) => ({ type, text })) : content,
     })),
   };
-}
-
-/**
- * The names in a list of models, as OpenAI's API and those like it give it.
- * @param {any} list
- * @returns {string[]}
- */
-export function modelNames(list) {
-  const models = Array.isArray(list) ? list : list?.data ?? list?.models;
-  if (!Array.isArray(models)) return [];
-  return models.map((model) => model?.id ?? model?.name).filter((name) => typeof name === "string" && !/^auto(:|$)/.test(name));
 }
 
 /**
