@@ -1,0 +1,3 @@
+import { decisions } from "../program.js";
+
+globalThis.decided = decisions();

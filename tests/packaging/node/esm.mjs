@@ -1,0 +1,3 @@
+import { decisions } from "../program.js";
+
+console.log(JSON.stringify(await decisions()));

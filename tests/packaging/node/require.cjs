@@ -1,0 +1,3 @@
+const { decisions } = require("../program.js");
+
+decisions().then((decided) => console.log(JSON.stringify(decided)));

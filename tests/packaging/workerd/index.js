@@ -1,0 +1,7 @@
+import { decisions } from "../program.js";
+
+export default {
+  async fetch() {
+    return Response.json(await decisions());
+  },
+};
