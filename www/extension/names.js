@@ -29,12 +29,13 @@ export function offeredName({ id, base }, offered) {
  * @param {{ id: string, base: string, effort?: string | null }[]} models
  * @param {string[] | null} offered what the server offers; null if not known, which allows all
  * @param {string | undefined} effort a reasoning effort that the page has set
+ * @param {boolean} [takesEffort] whether a request can say at which effort to answer
  * @returns {Map<string, { name: string, effort: string | null }>}
  */
-export function candidates(models, offered, effort) {
+export function candidates(models, offered, effort, takesEffort = true) {
   const named = new Map();
   for (const model of models) {
-    if (effort && model.effort && model.effort !== effort) continue;
+    if (model.effort && (!takesEffort || (effort && model.effort !== effort))) continue;
     const name = offered ? offeredName(model, offered) : model.id.replace(/@[^@]*$/, "");
     if (name) named.set(model.id, { name, effort: model.effort ?? null });
   }

@@ -1,0 +1,50 @@
+/**
+ * OpenAI's chat completions, at any path: `POST …/chat/completions`, models at `GET …/models`.
+ *
+ * Open WebUI is one of these pages: it posts to `/api/chat/completions` of its own server and lists
+ * at `/api/models`. A list holds for the completions under the same path.
+ */
+
+/** @type {import("./index.js").Adapter} */
+export const openai = {
+  name: "openai",
+  anyModel: true,
+  isChat: ({ pathname }) => pathname.endsWith("/chat/completions"),
+  isList: ({ pathname }) => /\/models\/?$/.test(pathname),
+  models: (list, { pathname }) => ({ [pathname.replace(/\/models\/?$/, "")]: modelNames(list) }),
+  read: (body, { pathname }) => readOpenAi(body, pathname.replace(/\/chat\/completions$/, "")),
+};
+
+/**
+ * A body in OpenAI's shape; routing reads these fields. Images and other files are named, not carried along.
+ * @param {any} body
+ * @param {string} pool
+ * @returns {import("./index.js").Chat | null}
+ */
+export function readOpenAi(body, pool) {
+  if (typeof body?.model !== "string" || !Array.isArray(body.messages)) return null;
+  const { model, messages, tools, response_format, max_tokens, max_completion_tokens, reasoning_effort } = body;
+  return {
+    model, pool,
+    effort: reasoning_effort,
+    effortField: "reasoning_effort",
+    request: {
+      tools, response_format, max_tokens, max_completion_tokens,
+      messages: messages.map(({ role, content }) => ({
+        role,
+        content: Array.isArray(content) ? content.map(({ type, text }) => ({ type, text })) : content,
+      })),
+    },
+  };
+}
+
+/**
+ * The names in a list of models, as OpenAI's API and those like it give it.
+ * @param {any} list
+ * @returns {string[]}
+ */
+export function modelNames(list) {
+  const models = Array.isArray(list) ? list : list?.data ?? list?.models;
+  if (!Array.isArray(models)) return [];
+  return models.map((model) => model?.id ?? model?.name).filter((name) => typeof name === "string");
+}
