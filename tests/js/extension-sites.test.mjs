@@ -336,11 +336,11 @@ describe("extension in Chromium: sites, popup, options", { skip: executable === 
     await fill();
     assert.ok(known.includes(await asked("auto")));
     const popup = await browser.popup();
-    await popup.getByRole("alert").filter({ hasText: /quota/i }).waitFor();
+    await popup.getByRole("alert").filter({ hasText: /could not be kept: .*quota/i }).waitFor();
     await popup.screenshot({ path: resultFile("popup-full.png"), fullPage: true });
     // A setting that cannot be kept says so too.
     await popup.getByLabel("Prompts here").selectOption("private");
-    await popup.getByRole("alert").filter({ hasText: "not_saved" }).waitFor();
+    await popup.getByRole("alert").filter({ hasText: /Not saved: .*quota/i }).waitFor();
     await browser.within(() => chrome.storage.local.remove("filler"));
     await asked("auto");
     await popup.getByRole("alert").waitFor({ state: "hidden" });
@@ -352,7 +352,7 @@ describe("extension in Chromium: sites, popup, options", { skip: executable === 
     await set({ catalog: { format: 1, version: "broken", models: "none" } });
     assert.equal(await asked("auto"), "auto");
     const popup = await browser.popup();
-    await popup.getByRole("alert").filter({ hasText: "bad_catalog" }).waitFor();
+    await popup.getByRole("alert").filter({ hasText: /left as it was|went wrong: catalog/ }).waitFor();
     await popup.getByText("The router could not be loaded").waitFor();
     await popup.close();
   });
