@@ -103,7 +103,7 @@ describe("extension in Firefox", { skip: executable === undefined }, () => {
     await popup.waitForFunction(() => document.querySelectorAll("#receipts li").length > 0 && !document.getElementById("quality").disabled);
     await popup.setViewport({ width: 350, height: 620 });
     await popup.screenshot({ path: resultFile("popup-firefox.png"), fullPage: true });
-    const gone = () => popup.waitForFunction(() => chrome.extension.getViews({ type: "background" }).length === 0);
+    const gone = () => popup.waitForFunction(() => chrome.extension.getViews().every(({ location }) => !/background/.test(location.href)));
     for (let i = 0; i < 2; i += 1) {
       const before = await stored(popup);
       await gone();
