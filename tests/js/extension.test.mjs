@@ -60,12 +60,21 @@ const REQUESTS = [
     messages: [{ role: "user", content: [{ type: "text", text: "hi" }, { type: "image_url", text: undefined }] }],
   },
   {
-    name: "Open WebUI", url: "https://x/api/chat/completions", adapter: "openai",
+    name: "Open WebUI", url: "https://x/api/chat/completions", adapter: "openwebui",
     body: {
-      stream: true, model: "gpt-5.5", messages: [{ role: "user", content: "hi" }], params: {}, tool_servers: [],
+      stream: true, model: "gpt-5.5", params: { model_controls: {}, system: "Be brief." }, tool_ids: [], tool_servers: [],
       features: { image_generation: false, web_search: false }, variables: { "{{USER_NAME}}": "secret" },
-      model_item: { id: "gpt-5.5", name: "gpt-5.5" }, session_id: "s", chat_id: "c", id: "m", background_tasks: { title_generation: true },
+      model_item: { id: "gpt-5.5", name: "gpt-5.5" }, session_id: "s", chat_id: "c", id: "m",
+      message_ids: [{ model_id: "gpt-5.5", message_id: "m", modelIdx: 0 }], parent_id: null,
+      user_message: { id: "u", role: "user", content: "hi", files: [{ type: "image", url: "secret" }], models: ["gpt-5.5"] },
+      background_tasks: { title_generation: true },
     },
+    chat: { model: "gpt-5.5", pool: "/api", effort: undefined, effortField: "reasoning_effort" },
+    messages: [{ role: "system", content: "Be brief." }, { role: "user", content: [{ type: "text", text: "hi" }, { type: "image_url", text: undefined }] }],
+  },
+  {
+    name: "Open WebUI before 0.9, and pages like it", url: "https://x/api/chat/completions", adapter: "openwebui",
+    body: { stream: true, model: "gpt-5.5", messages: [{ role: "user", content: "hi" }], params: {}, model_item: { id: "gpt-5.5" }, session_id: "s", chat_id: "c", id: "m" },
     chat: { model: "gpt-5.5", pool: "/api", effort: undefined, effortField: "reasoning_effort" },
     messages: [{ role: "user", content: "hi" }],
   },
@@ -97,14 +106,14 @@ test("each adapter knows its own requests, and reads no more than routing needs"
   for (const { name, url, adapter, body, chat, messages } of REQUESTS) {
     const address = new URL(url);
     assert.deepEqual(ADAPTERS.filter((one) => one.isChat(address)).map((one) => one.name), [adapter], name);
-    const { request, ...read } = ADAPTERS.find((one) => one.name === adapter).read(structuredClone(body), address);
+    const { request, also: _also, ...read } = ADAPTERS.find((one) => one.name === adapter).read(structuredClone(body), address);
     assert.deepEqual(read, chat, name);
     assert.deepEqual(request.messages, messages, name);
     assert.doesNotMatch(JSON.stringify(request), /secret/, name);
   }
   for (const { url, adapter, body } of REQUESTS) {
     const { read } = ADAPTERS.find((one) => one.name === adapter);
-    for (const odd of [null, 1, "auto", [], {}, { ...body, model: undefined }, { ...body, messages: undefined, text: undefined }]) {
+    for (const odd of [null, 1, "auto", [], {}, { ...body, model: undefined }, { ...body, messages: undefined, text: undefined, user_message: undefined }]) {
       assert.equal(read(odd, new URL(url)), null);
     }
   }
@@ -113,9 +122,31 @@ test("each adapter knows its own requests, and reads no more than routing needs"
   }
   // An agent's model is its own; the stop button's request asks for nothing.
   const libre = ADAPTERS.find(({ name }) => name === "librechat");
-  assert.equal(libre.read({ ...REQUESTS[3].body, endpoint: "agents", agent_id: "a" }, new URL(REQUESTS[3].url)), null);
+  const libreRequest = REQUESTS.find(({ adapter }) => adapter === "librechat");
+  assert.equal(libre.read({ ...libreRequest.body, endpoint: "agents", agent_id: "a" }, new URL(libreRequest.url)), null);
   assert.equal(libre.read({ streamId: "s", conversationId: "c" }, new URL("https://x/api/agents/chat/abort")), null);
-  assert.equal(libre.read({ ...REQUESTS[3].body, endpoint: "anthropic" }, new URL("https://x/api/agents/chat/anthropic")).effortField, null);
+  assert.equal(libre.read({ ...libreRequest.body, endpoint: "anthropic" }, new URL("https://x/api/agents/chat/anthropic")).effortField, null);
+});
+
+test("Open WebUI: each answer names its model, of several side by side only the one that asks is changed", () => {
+  const { read } = ADAPTERS.find(({ name }) => name === "openwebui");
+  const url = new URL("https://x/api/chat/completions");
+  const { body } = REQUESTS.find(({ adapter }) => adapter === "openwebui");
+  const answers = (...models) => models.map((model_id, modelIdx) => ({ model_id, message_id: `m${modelIdx}`, modelIdx }));
+  const several = read({ ...body, message_ids: answers("gpt-5.5", "auto", "auto") }, url);
+  assert.equal(several.model, "auto");
+  assert.equal(several.effortField, null);
+  assert.deepEqual(several.also("chosen"), { model: "gpt-5.5", message_ids: answers("gpt-5.5", "chosen", "chosen") });
+  assert.deepEqual(read(body, url).also("chosen"), { model: "chosen", message_ids: [{ model_id: "chosen", message_id: "m", modelIdx: 0 }] });
+  // What the user has set beside the chat.
+  const set = read({ ...body, params: { max_tokens: 50, reasoning_effort: "high" }, tool_ids: ["calculator"] }, url);
+  assert.equal(set.effort, "high");
+  assert.equal(set.request.max_tokens, 50);
+  assert.equal(set.request.tools.length, 1);
+  // A temporary chat sends what was said before; of a direct model the page asks the provider itself.
+  const messages = [{ role: "user", content: "a" }, { role: "assistant", content: "b" }, { role: "user", content: "c" }];
+  assert.deepEqual(read({ ...body, chat_id: "local:s", messages }, url).request.messages, messages);
+  assert.equal(read({ ...body, model_item: { ...body.model_item, direct: true } }, url), null);
 });
 
 test("models are learned from each application's lists", () => {
@@ -123,10 +154,10 @@ test("models are learned from each application's lists", () => {
     const address = new URL(url);
     return ADAPTERS.filter((one) => one.isList(address)).map((one) => [one.name, one.models(list, address)]);
   };
-  assert.deepEqual(learned("https://x/v1/models", { data: [{ id: "a" }, { name: "b" }, {}] }), [["openai", { "/v1": ["a", "b"] }]]);
+  assert.deepEqual(learned("https://x/v1/models", { data: [{ id: "a" }, { name: "b" }, {}] }), [["openai", { "/v1": ["a", "b"] }], ["openwebui", { "/v1": ["a", "b"] }]]);
   // Open WebUI and LibreChat list at the same address; each adapter takes only its own shape.
-  assert.deepEqual(learned("https://x/api/models", { data: [{ id: "a" }] }), [["openai", { "/api": ["a"] }], ["librechat", {}]]);
-  assert.deepEqual(learned("https://x/api/models", { openAI: ["a"], custom: ["b"] }), [["openai", { "/api": [] }], ["librechat", { openAI: ["a"], custom: ["b"] }]]);
+  assert.deepEqual(learned("https://x/api/models", { data: [{ id: "a" }] }), [["openai", { "/api": ["a"] }], ["openwebui", { "/api": ["a"] }], ["librechat", {}]]);
+  assert.deepEqual(learned("https://x/api/models", { openAI: ["a"], custom: ["b"] }), [["openai", { "/api": [] }], ["openwebui", { "/api": [] }], ["librechat", { openAI: ["a"], custom: ["b"] }]]);
   assert.deepEqual(learned("https://x/api/tags", { models: [{ name: "a:1b" }] }), [["ollama", { "": ["a:1b"] }]]);
   const state = { enabledAiModels: [{ id: "a", providerId: "openai", type: "chat" }, { id: "i", providerId: "openai", type: "image" }, { id: "b", providerId: "groq" }] };
   const lambda = "https://x/trpc/lambda/aiProvider.getAiProviderRuntimeState";

@@ -66,14 +66,15 @@ export function learn(url, answer) {
 export async function routedText(adapter, url, text, signal) {
   const chat = adapter.read(JSON.parse(text), url);
   if (!chat) return null;
-  const { model, effort, effortField, request } = chat;
+  const { model, effort, effortField, request, also } = chat;
   const id = String(Math.random());
   const decision = await decide(id, { model, effort, takesEffort: effortField !== null, request, offered: offered(adapter, url, chat.pool) }, signal);
   if (!decision) return null;
-  const routed = withMember(text, "model", decision.name);
   send("used", { id });
+  const members = { model: decision.name, ...also?.(decision.name) };
   // A model at one effort was chosen for its price at that effort.
-  return decision.effort && effort === undefined && effortField ? withMember(routed, effortField, decision.effort) : routed;
+  if (decision.effort && effort === undefined && effortField) members[effortField] = decision.effort;
+  return Object.entries(members).reduce((changed, [key, value]) => withMember(changed, key, value), text);
 }
 
 /**

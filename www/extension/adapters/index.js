@@ -1,7 +1,7 @@
 /**
  * The chat APIs that pages speak to their servers. An adapter says which requests ask for an answer,
  * where model and messages are in them, and how the models on offer are learned. The model is
- * written back as the body's member `model`: so it is with all of them.
+ * written back as the body's member `model`: so it is with all of them, with some in more places.
  *
  * @typedef {object} Adapter
  * @property {string} name
@@ -19,11 +19,14 @@
  * @property {string | undefined} effort the reasoning effort that the page has set
  * @property {string | null} effortField the member that takes one; null where none does
  * @property {import("pennyroute").RouteRequest} request what routing reads
+ * @property {(name: string) => Record<string, unknown>} [also] the members that change with the model, where
+ *   `model` is not the only one
  */
 import { librechat } from "./librechat.js";
 import { lobechat } from "./lobechat.js";
 import { ollama } from "./ollama.js";
 import { openai } from "./openai.js";
+import { openwebui } from "./openwebui.js";
 
 /** @type {Adapter[]} */
-export const ADAPTERS = [openai, ollama, librechat, lobechat];
+export const ADAPTERS = [openai, openwebui, ollama, librechat, lobechat];

@@ -1,15 +1,14 @@
 /**
- * OpenAI's chat completions, at any path: `POST …/chat/completions`, models at `GET …/models`.
- *
- * Open WebUI is one of these pages: it posts to `/api/chat/completions` of its own server and lists
- * at `/api/models`. A list holds for the completions under the same path.
+ * OpenAI's chat completions, at any path: `POST …/chat/completions`, models at `GET …/models`. A list
+ * holds for the completions under the same path.
  */
 
 /** @type {import("./index.js").Adapter} */
 export const openai = {
   name: "openai",
   anyModel: true,
-  isChat: ({ pathname }) => pathname.endsWith("/chat/completions"),
+  // Open WebUI's address is for its own adapter.
+  isChat: ({ pathname }) => /(?<!\/api)\/chat\/completions$/.test(pathname),
   isList: ({ pathname }) => /\/models\/?$/.test(pathname),
   models: (list, { pathname }) => ({ [pathname.replace(/\/models\/?$/, "")]: modelNames(list) }),
   read: (body, { pathname }) => readOpenAi(body, pathname.replace(/\/chat\/completions$/, "")),
