@@ -33,13 +33,14 @@ export function offeredNames(offered) {
  * @param {{ id: string, base: string, effort?: string | null }[]} models
  * @param {string[] | null} offered what the server offers; null if not known, which allows all
  * @param {string | undefined} effort a reasoning effort that the request has set
+ * @param {boolean} [takesEffort] whether a request can say at which effort to answer
  * @returns {Map<string, { name: string, effort: string | null }>}
  */
-export function candidates(models, offered, effort) {
+export function candidates(models, offered, effort, takesEffort = true) {
   const named = new Map();
   const nameOf = offered ? offeredNames(offered) : ({ id }) => id.replace(/@[^@]*$/, "");
   for (const model of models) {
-    if (effort && model.effort && model.effort !== effort) continue;
+    if (model.effort && (!takesEffort || (effort && model.effort !== effort))) continue;
     const name = nameOf(model);
     if (name) named.set(model.id, { name, effort: model.effort ?? null });
   }
@@ -54,5 +55,5 @@ export function candidates(models, offered, effort) {
 export function modelNames(list) {
   const models = Array.isArray(list) ? list : list?.data ?? list?.models;
   if (!Array.isArray(models)) return [];
-  return models.map((model) => model?.id ?? model?.name).filter((name) => typeof name === "string" && !/^auto(:|$)/.test(name));
+  return models.map((model) => model?.id ?? model?.name).filter((name) => typeof name === "string");
 }

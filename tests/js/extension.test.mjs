@@ -1,14 +1,14 @@
 /** The browser extension in Chromium, on a chat page with a server of its own. */
 import assert from "node:assert/strict";
-import { mkdtemp, rm } from "node:fs/promises";
-import { tmpdir } from "node:os";
-import { join } from "node:path";
 import { after, before, describe, test } from "node:test";
-import { fileURLToPath } from "node:url";
-import { buildExtension } from "../../src/js/tools/extension.mjs";
-import { autoBody, modelNames, routedBody, routeRequest } from "../../www/extension/chat.js";
-import { candidates, offeredNames } from "../../src/js/names.js";
-import { accessibilityViolations, findChromium, launchWithProfile, resultFile, serve } from "./browser.mjs";
+import fc from "fast-check";
+import { candidates, modelNames, offeredNames } from "../../src/js/names.js";
+import { ADAPTERS } from "../../www/extension/adapters/index.js";
+import { withMember } from "../../www/extension/json.js";
+import { DEFAULTS, onSite, wants, withPolicy, withSite } from "../../www/extension/settings.js";
+import { findChromium } from "./browser.mjs";
+import { PIECES } from "./chat-server.mjs";
+import { OFFERED, startExtension } from "./extension-chromium.mjs";
 
 test("names that pages use are matched to the catalog's", () => {
   const model = { id: "anthropic/claude-haiku-5-5@low", base: "claude-haiku-5-5", effort: "low" };
@@ -28,119 +28,186 @@ test("names that pages use are matched to the catalog's", () => {
   assert.deepEqual([...candidates(all, ["claude-haiku-5-5"], "high").keys()], ["anthropic/claude-haiku-5-5@high"]);
 });
 
-test("only a chat completion for auto is read, and only model and effort are written", () => {
-  const body = { model: "auto:0.8", stream: true, messages: [{ role: "user", content: [{ type: "text", text: "hi" }, { type: "image_url", image_url: { url: "data:secret" } }] }] };
-  assert.deepEqual(autoBody(JSON.stringify(body)), body);
-  for (const other of [{ ...body, model: "automatic" }, { ...body, model: "gpt-x", user: "auto" }, { model: "auto" }, "auto"]) {
-    assert.equal(autoBody(JSON.stringify(other)), null);
-  }
-  assert.doesNotMatch(JSON.stringify(routeRequest(body)), /secret/);
-  assert.deepEqual(JSON.parse(routedBody(body, { name: "m", effort: null })), { ...body, model: "m" });
-  assert.equal(JSON.parse(routedBody(body, { name: "m", effort: "low" })).reasoning_effort, "low");
-  assert.equal(JSON.parse(routedBody({ ...body, reasoning_effort: "high" }, { name: "m", effort: "high" })).reasoning_effort, "high");
-  assert.deepEqual(modelNames({ data: [{ id: "a" }, { id: "auto" }, { name: "b" }, {}] }), ["a", "b"]);
-  for (const odd of [null, "text", { error: {} }]) assert.deepEqual(modelNames(odd), []);
+test("one member of a JSON text is replaced, and no other byte", () => {
+  const cases = [
+    ['{ "model" : "auto", "n":1e21 }', '{ "model" : "m", "n":1e21 }'],
+    ['{"a":{"model":"x"},"model":"auto","b":["model"]}', '{"a":{"model":"x"},"model":"m","b":["model"]}'],
+    ['{"model":{"deep":[1,{"}":"]"}]} ,"z":0}', '{"model":"m" ,"z":0}'],
+    ['{"model":"a","model":"b"}', '{"model":"a","model":"m"}'],
+    ['{"mo\\u0064el":"auto"}', '{"mo\\u0064el":"m"}'],
+    ['{"text":"\\"model\\":\\\\","model":12345678901234567890\n}', '{"text":"\\"model\\":\\\\","model":"m"\n}'],
+    ["{}", '{"model":"m"}'],
+    ['{"a":[1,2] }', '{"a":[1,2],"model":"m" }'],
+  ];
+  for (const [before, after] of cases) assert.equal(withMember(before, "model", "m"), after);
+  fc.assert(fc.property(fc.dictionary(fc.string(), fc.jsonValue()), fc.string(), fc.jsonValue(), fc.nat(3), (object, key, value, indent) => {
+    const text = JSON.stringify(object, null, indent);
+    const expected = { ...JSON.parse(text) };
+    Object.defineProperty(expected, key, { value: JSON.parse(JSON.stringify(value)), enumerable: true, configurable: true, writable: true });
+    assert.deepEqual(JSON.parse(withMember(text, key, value)), JSON.parse(JSON.stringify(expected)));
+  }));
+  const image = "A".repeat(3_000_000);
+  assert.equal(withMember(`{"i":"${image}","model":"x"}`, "model", "m"), `{"i":"${image}","model":"m"}`);
 });
 
-const FIXTURES = fileURLToPath(new URL("../fixtures/", import.meta.url));
+/** Requests as the applications' pages send them, and what is read from each. */
+const REQUESTS = [
+  {
+    name: "an OpenAI-compatible server", url: "https://x/v1/chat/completions", adapter: "openai",
+    body: { model: "auto:0.8", stream: true, reasoning_effort: "low", messages: [{ role: "user", content: [{ type: "text", text: "hi" }, { type: "image_url", image_url: { url: "data:secret" } }] }] },
+    chat: { model: "auto:0.8", pool: "/v1", effort: "low", effortField: "reasoning_effort" },
+    messages: [{ role: "user", content: [{ type: "text", text: "hi" }, { type: "image_url", text: undefined }] }],
+  },
+  {
+    name: "Open WebUI", url: "https://x/api/chat/completions", adapter: "openwebui",
+    body: {
+      stream: true, model: "gpt-5.5", params: { model_controls: {}, system: "Be brief." }, tool_ids: [], tool_servers: [],
+      features: { image_generation: false, web_search: false }, variables: { "{{USER_NAME}}": "secret" },
+      model_item: { id: "gpt-5.5", name: "gpt-5.5" }, session_id: "s", chat_id: "c", id: "m",
+      message_ids: [{ model_id: "gpt-5.5", message_id: "m", modelIdx: 0 }], parent_id: null,
+      user_message: { id: "u", role: "user", content: "hi", files: [{ type: "image", url: "secret" }], models: ["gpt-5.5"] },
+      background_tasks: { title_generation: true },
+    },
+    chat: { model: "gpt-5.5", pool: "/api", effort: undefined, effortField: "reasoning_effort" },
+    messages: [{ role: "system", content: "Be brief." }, { role: "user", content: [{ type: "text", text: "hi" }, { type: "image_url", text: undefined }] }],
+  },
+  {
+    name: "Open WebUI before 0.9, and pages like it", url: "https://x/api/chat/completions", adapter: "openwebui",
+    body: { stream: true, model: "gpt-5.5", messages: [{ role: "user", content: "hi" }], params: {}, model_item: { id: "gpt-5.5" }, session_id: "s", chat_id: "c", id: "m" },
+    chat: { model: "gpt-5.5", pool: "/api", effort: undefined, effortField: "reasoning_effort" },
+    messages: [{ role: "user", content: "hi" }],
+  },
+  {
+    name: "Ollama", url: "http://x:11434/api/chat", adapter: "ollama",
+    body: { model: "gemma3:4b", messages: [{ role: "user", content: "hi", images: ["secret"] }], format: "json", options: { num_predict: 50 } },
+    chat: { model: "gemma3:4b", pool: "", effort: undefined, effortField: null },
+    messages: [{ role: "user", content: [{ type: "text", text: "hi" }, { type: "image_url" }] }],
+  },
+  {
+    name: "LibreChat", url: "https://x/api/agents/chat/openAI", adapter: "librechat",
+    body: {
+      text: "hi", sender: "User", clientTimestamp: "2026-11-21T00:00:00", isCreatedByUser: true, parentMessageId: "00000000-0000-0000-0000-000000000000",
+      messageId: "secret", error: false, endpoint: "openAI", model: "gpt-5.5", promptPrefix: "Be brief.", conversationId: null,
+      isTemporary: false, isRegenerate: false, isContinued: false, ephemeralAgent: { mcp: [], execute_code: false },
+    },
+    chat: { model: "gpt-5.5", pool: "openAI", effort: undefined, effortField: "reasoning_effort" },
+    messages: [{ role: "system", content: "Be brief." }, { role: "user", content: "hi" }],
+  },
+  {
+    name: "LobeChat", url: "https://x/webapi/chat/openai", adapter: "lobechat",
+    body: { model: "gpt-5.5", stream: true, temperature: 1, top_p: 1, messages: [{ role: "user", content: "hi" }], enabledSearch: false },
+    chat: { model: "gpt-5.5", pool: "openai", effort: undefined, effortField: "reasoning_effort" },
+    messages: [{ role: "user", content: "hi" }],
+  },
+];
+
+test("each adapter knows its own requests, and reads no more than routing needs", () => {
+  for (const { name, url, adapter, body, chat, messages } of REQUESTS) {
+    const address = new URL(url);
+    assert.deepEqual(ADAPTERS.filter((one) => one.isChat(address)).map((one) => one.name), [adapter], name);
+    const { request, also: _also, ...read } = ADAPTERS.find((one) => one.name === adapter).read(structuredClone(body), address);
+    assert.deepEqual(read, chat, name);
+    assert.deepEqual(request.messages, messages, name);
+    assert.doesNotMatch(JSON.stringify(request), /secret/, name);
+  }
+  for (const { url, adapter, body } of REQUESTS) {
+    const { read } = ADAPTERS.find((one) => one.name === adapter);
+    for (const odd of [null, 1, "auto", [], {}, { ...body, model: undefined }, { ...body, messages: undefined, text: undefined, user_message: undefined }]) {
+      assert.equal(read(odd, new URL(url)), null);
+    }
+  }
+  for (const url of ["https://x/v1/completions", "https://x/v1/chat/completions/abc", "https://x/api/agents/chat/stream/1", "https://x/webapi/chat"]) {
+    assert.ok(!ADAPTERS.some((one) => one.isChat(new URL(url))), url);
+  }
+  // An agent's model is its own; the stop button's request asks for nothing.
+  const libre = ADAPTERS.find(({ name }) => name === "librechat");
+  const libreRequest = REQUESTS.find(({ adapter }) => adapter === "librechat");
+  assert.equal(libre.read({ ...libreRequest.body, endpoint: "agents", agent_id: "a" }, new URL(libreRequest.url)), null);
+  assert.equal(libre.read({ streamId: "s", conversationId: "c" }, new URL("https://x/api/agents/chat/abort")), null);
+  assert.equal(libre.read({ ...libreRequest.body, endpoint: "anthropic" }, new URL("https://x/api/agents/chat/anthropic")).effortField, null);
+});
+
+test("Open WebUI: each answer names its model, of several side by side only the one that asks is changed", () => {
+  const { read } = ADAPTERS.find(({ name }) => name === "openwebui");
+  const url = new URL("https://x/api/chat/completions");
+  const { body } = REQUESTS.find(({ adapter }) => adapter === "openwebui");
+  const answers = (...models) => models.map((model_id, modelIdx) => ({ model_id, message_id: `m${modelIdx}`, modelIdx }));
+  const several = read({ ...body, message_ids: answers("gpt-5.5", "auto", "auto") }, url);
+  assert.equal(several.model, "auto");
+  assert.equal(several.effortField, null);
+  assert.deepEqual(several.also("chosen"), { model: "gpt-5.5", message_ids: answers("gpt-5.5", "chosen", "chosen") });
+  assert.deepEqual(read(body, url).also("chosen"), { model: "chosen", message_ids: [{ model_id: "chosen", message_id: "m", modelIdx: 0 }] });
+  // What the user has set beside the chat.
+  const set = read({ ...body, params: { max_tokens: 50, reasoning_effort: "high" }, tool_ids: ["calculator"] }, url);
+  assert.equal(set.effort, "high");
+  assert.equal(set.request.max_tokens, 50);
+  assert.equal(set.request.tools.length, 1);
+  // A temporary chat sends what was said before; of a direct model the page asks the provider itself.
+  const messages = [{ role: "user", content: "a" }, { role: "assistant", content: "b" }, { role: "user", content: "c" }];
+  assert.deepEqual(read({ ...body, chat_id: "local:s", messages }, url).request.messages, messages);
+  assert.equal(read({ ...body, model_item: { ...body.model_item, direct: true } }, url), null);
+});
+
+test("models are learned from each application's lists", () => {
+  const learned = (url, list) => {
+    const address = new URL(url);
+    return ADAPTERS.filter((one) => one.isList(address)).map((one) => [one.name, one.models(list, address)]);
+  };
+  assert.deepEqual(learned("https://x/v1/models", { data: [{ id: "a" }, { name: "b" }, {}] }), [["openai", { "/v1": ["a", "b"] }], ["openwebui", { "/v1": ["a", "b"] }]]);
+  // Open WebUI and LibreChat list at the same address; each adapter takes only its own shape.
+  assert.deepEqual(learned("https://x/api/models", { data: [{ id: "a" }] }), [["openai", { "/api": ["a"] }], ["openwebui", { "/api": ["a"] }], ["librechat", {}]]);
+  assert.deepEqual(learned("https://x/api/models", { openAI: ["a"], custom: ["b"] }), [["openai", { "/api": [] }], ["openwebui", { "/api": [] }], ["librechat", { openAI: ["a"], custom: ["b"] }]]);
+  assert.deepEqual(learned("https://x/api/tags", { models: [{ name: "a:1b" }] }), [["ollama", { "": ["a:1b"] }]]);
+  const state = { enabledAiModels: [{ id: "a", providerId: "openai", type: "chat" }, { id: "i", providerId: "openai", type: "image" }, { id: "b", providerId: "groq" }] };
+  const lambda = "https://x/trpc/lambda/aiProvider.getAiProviderRuntimeState";
+  assert.deepEqual(learned(`${lambda}?batch=1`, [{ result: { data: { json: state } } }]), [["lobechat", { openai: ["a"], groq: ["b"] }]]);
+  assert.deepEqual(learned(lambda, { result: { data: state } }), [["lobechat", { openai: ["a"], groq: ["b"] }]]);
+  assert.deepEqual(learned("https://x/trpc/lambda/a.b,aiProvider.getAiProviderRuntimeState", [{}, { result: { data: { json: state } } }]), [["lobechat", { openai: ["a"], groq: ["b"] }]]);
+  assert.deepEqual(learned("https://x/webapi/models/open%20ai", [{ id: "a" }]).at(-1), ["lobechat", { "open ai": ["a"] }]);
+  for (const odd of [null, "text", { error: {} }, { data: null }]) assert.deepEqual(modelNames(odd), []);
+});
+
+test("what a user sets holds on one site", () => {
+  const settings = { ...DEFAULTS, ...withSite({}, "a", { privacy: "private", replaceable: ["gpt"], policy: { quality: 0.8 } }) };
+  assert.equal(wants(onSite(settings, "a"), "gpt"), true);
+  assert.equal(wants(onSite(settings, "b"), "gpt"), false);
+  assert.equal(wants(onSite(settings, "b"), "auto:0.5"), true);
+  assert.equal(wants(onSite(settings, "b"), "automatic"), false);
+  assert.equal(onSite(settings, "a").private, true);
+  assert.deepEqual(onSite(settings, "a").policy, { ...DEFAULTS.policy, quality: 0.8 });
+  const without = withPolicy(settings, "a", { quality: null, cap_usd: 1 });
+  assert.deepEqual(without.sites.a.policy, { cap_usd: 1 });
+  for (const change of [{ on: false }, { privacy: "alone" }]) {
+    assert.equal(wants(onSite({ ...settings, ...withSite(settings.sites, "a", change) }, "a"), "auto"), false);
+  }
+  assert.equal(wants(onSite({ ...settings, on: false }, "a"), "auto"), false);
+});
+
+test("a request that cannot say an effort gets only models without one", () => {
+  const models = [{ id: "p/a@low", base: "a", effort: "low" }, { id: "p/b", base: "b" }];
+  assert.deepEqual([...candidates(models, ["a", "b"], undefined, false).keys()], ["p/b"]);
+});
+
 const PROMPT = "Write a haiku about the tide at Wivenhoe.";
-const PIECES = ["The ", "tide ", "comes ", "in."];
 
 const executable = findChromium();
 
-describe("extension", { skip: executable === undefined }, () => {
-  let folder, context, server, page, extensionId;
-  /** What reached the server: chat completions, and how their connections ended. */
-  let received = [];
-  let models = [];
-  /** A server that waits lets a test look at the middle of a stream. */
-  let pause = 30;
+describe("extension in Chromium: a page's requests", { skip: executable === undefined }, () => {
+  let browser, page, chat, open, send, state;
 
   before(async () => {
-    folder = await mkdtemp(join(tmpdir(), "pennyroute-extension-"));
-    const { unpacked } = await buildExtension({ out: join(folder, "extension") });
-    server = await serve(FIXTURES, {}, { handler: chatServer });
-    context = await launchWithProfile(executable, join(folder, "profile"), unpacked);
-    const worker = context.serviceWorkers()[0] ?? await context.waitForEvent("serviceworker");
-    extensionId = new URL(worker.url()).host;
-    const catalog = await worker.evaluate(() => fetch("artifacts.bin").then((response) => response.ok));
-    assert.ok(catalog, "the artifacts are in the package");
-    page = await context.newPage();
+    browser = await startExtension(executable);
+    ({ page, chat, open, send, state } = browser);
   });
 
-  after(async () => {
-    await context?.close();
-    await server?.close();
-    await rm(folder, { recursive: true, force: true });
-  });
-
-  /** An OpenAI-compatible server that streams a fixed answer. */
-  async function chatServer(req, res) {
-    if (req.url === "/v1/models") {
-      res.writeHead(200, { "content-type": "application/json" });
-      res.end(JSON.stringify({ object: "list", data: models.map((id) => ({ id, object: "model" })) }));
-      return true;
-    }
-    if (req.url !== "/v1/chat/completions") return false;
-    const chunks = [];
-    for await (const chunk of req) chunks.push(chunk);
-    const text = Buffer.concat(chunks).toString();
-    const call = { text, body: JSON.parse(text), headers: req.headers, cut: false };
-    received.push(call);
-    if (call.body.messages[0].content === "fail") {
-      res.writeHead(429, { "content-type": "application/json", "retry-after": "7" }).end('{"error":{"message":"slow down"}}');
-      return true;
-    }
-    res.on("close", () => (call.cut = !res.writableFinished));
-    res.writeHead(200, { "content-type": "text/event-stream" });
-    for (const content of PIECES) {
-      if (res.destroyed) return true;
-      res.write(`data: ${JSON.stringify({ choices: [{ delta: { content } }] })}\n\n`);
-      await new Promise((done) => setTimeout(done, pause));
-    }
-    res.end("data: [DONE]\n\n");
-    return true;
-  }
-
-  /** The chat page, opened afresh on a server that offers `names`. */
-  async function open(names) {
-    models = names;
-    received = [];
-    pause = 30;
-    const listed = page.waitForResponse("**/v1/models");
-    await page.goto(`${server.url}/chat-page.html`);
-    await (await listed).finished();
-  }
-
-  async function send(message, model = "auto") {
-    await page.getByLabel("Model").fill(model);
-    await page.getByLabel("Message").fill(message);
-    await page.getByRole("button", { name: "Send" }).click();
-  }
-
-  const state = (text) => page.locator("#state", { hasText: text }).waitFor();
-  const popup = async () => {
-    const opened = await context.newPage();
-    await opened.setViewportSize({ width: 350, height: 620 });
-    await opened.goto(`chrome-extension://${extensionId}/popup.html`);
-    return opened;
-  };
-  /** The state in storage, seen from one of the extension's own pages. */
-  const stored = async () => {
-    const opened = await popup();
-    const state = await opened.evaluate(() => chrome.storage.local.get());
-    await opened.close();
-    return state;
-  };
-
-  const OFFERED = ["gpt-5.4-nano", "anthropic/claude-haiku-5.5", "claude-opus-5-5", "nobody-knows-this-one"];
+  after(() => browser?.close());
 
   test("auto leaves with a model that the server offers, and streams", async () => {
     await open(OFFERED);
     await send(PROMPT);
     await state(/done after/);
-    assert.equal(received.length, 1);
-    const [{ body, headers }] = received;
+    assert.equal(chat.received.length, 1);
+    const [{ body, headers }] = chat.received;
     assert.ok(OFFERED.slice(0, 3).includes(body.model), body.model);
     const { reasoning_effort: _effort, ...rest } = body;
     assert.deepEqual(rest, { model: body.model, messages: [{ role: "user", content: PROMPT }], stream: true, temperature: 0.3 });
@@ -154,21 +221,21 @@ describe("extension", { skip: executable === undefined }, () => {
     await open([]);
     await send(PROMPT, "auto:0.6");
     await state(/done after/);
-    assert.notEqual(received[0].body.model, "auto:0.6");
-    assert.doesNotMatch(received[0].body.model, /@/);
+    assert.notEqual(chat.received[0].body.model, "auto:0.6");
+    assert.doesNotMatch(chat.received[0].body.model, /@/);
   });
 
   test("an abort reaches the server in mid-stream, and before the decision keeps the call at home", async () => {
     await open(OFFERED);
-    pause = 400;
+    chat.pause = 400;
+    const closed = chat.closed();
     await send(PROMPT);
     await state(/piece 1/);
     await page.getByRole("button", { name: "Stop" }).click();
     await state("AbortError");
-    await page.waitForTimeout(pause);
-    assert.equal(received.at(-1).cut, true);
+    assert.equal((await closed).cut, true);
 
-    received = [];
+    chat.received.length = 0;
     const error = await page.evaluate(() => {
       const controller = new AbortController();
       const call = fetch("/v1/chat/completions", {
@@ -180,7 +247,7 @@ describe("extension", { skip: executable === undefined }, () => {
       return call.catch((reason) => reason.message);
     });
     assert.equal(error, "enough");
-    assert.equal(received.length, 0);
+    assert.equal(chat.received.length, 0);
   });
 
   test("what does not ask for routing is not touched", async () => {
@@ -191,90 +258,170 @@ describe("extension", { skip: executable === undefined }, () => {
       await fetch("/v1/chat/completions", { method: "POST", body });
       return body;
     });
-    assert.equal(received[0].text, sent);
-    assert.deepEqual(await page.evaluate(() => [fetch.name, fetch.length, /native code/.test(Function.prototype.toString.call(fetch))]), ["fetch", 1, true]);
+    assert.equal(chat.received[0].text, sent);
+    assert.deepEqual(await page.evaluate(() => [fetch, XMLHttpRequest.prototype.open, XMLHttpRequest.prototype.send]
+      .map((one) => [one.name, one.length, /native code/.test(Function.prototype.toString.call(one))])), [["fetch", 1, true], ["open", 2, true], ["send", 0, true]]);
     assert.equal(await page.evaluate(() => fetch("http://[").catch((error) => error.name)), "TypeError");
   });
 
-  test("a Request object is routed too", async () => {
+  test("of a routed request only model and effort change: body to the byte, headers, and where it goes", async () => {
     await open(OFFERED);
-    await page.evaluate(() => fetch(new Request("/v1/chat/completions", {
-      method: "POST",
-      headers: { "x-mine": "kept" },
-      body: JSON.stringify({ model: "auto", messages: [{ role: "user", content: "hello" }] }),
-    })));
-    assert.ok(OFFERED.includes(received[0].body.model));
-    assert.equal(received[0].headers["x-mine"], "kept");
+    const body = '{ "n":12345678901234567890, "model" : "auto",\t"messages":[{"role":"user","content":"\\u0068i \\"model\\":\\"auto\\""}], "x":1e21 }';
+    const headers = { "x-mine": "kept", authorization: "Bearer secret-key", "content-type": "application/json" };
+    const post = (url) => page.evaluate(([to, text, sent]) => fetch(to, { method: "POST", body: text, headers: sent }).then(() => {}), [url, body, headers]);
+    await post("/v1/chat/completions");
+    // The same to an address that the extension does not know.
+    await post("/api/chat/completions?plain");
+    await browser.within(() => chrome.storage.local.set({ on: false }));
+    await post("/v1/chat/completions");
+    await browser.within(() => chrome.storage.local.set({ on: true }));
+    const [routed, , plain] = chat.received;
+    assert.equal(plain.text, body);
+    const effort = routed.body.reasoning_effort;
+    assert.equal(routed.text, body.replace('"model" : "auto"', `"model" : "${routed.body.model}"`)
+      .replace("1e21 }", effort ? `1e21,"reasoning_effort":"${effort}" }` : "1e21 }"));
+    const others = ({ rawHeaders }) => rawHeaders.filter((_, i) => rawHeaders[i - (i % 2)].toLowerCase() !== "content-length");
+    assert.deepEqual(others(routed), others(plain));
+    assert.equal(routed.headers.authorization, "Bearer secret-key");
+  });
+
+  test("a Request object is routed too, and a body of bytes", async () => {
+    await open(OFFERED);
+    await page.evaluate(async () => {
+      const body = JSON.stringify({ model: "auto", messages: [{ role: "user", content: "hello" }] });
+      await fetch(new Request("/v1/chat/completions", { method: "POST", headers: { "x-mine": "kept" }, body }));
+      await fetch("/v1/chat/completions", { method: "POST", body: new TextEncoder().encode(body) });
+      await fetch("/v1/chat/completions", { method: "POST", body: new Blob([body]) });
+    });
+    for (const { body } of chat.received) assert.ok(OFFERED.includes(body.model));
+    assert.equal(chat.received.length, 3);
+    assert.equal(chat.received[0].headers["x-mine"], "kept");
   });
 
   test("errors of the server pass through", async () => {
     await open(OFFERED);
     await send("fail");
     await state("error 429");
-    assert.equal(received.length, 1);
+    assert.equal(chat.received.length, 1);
   });
 
   test("with no model to choose, the request leaves unchanged", async () => {
     await open(["nobody-knows-this-one"]);
     await send(PROMPT);
     await state(/done after/);
-    assert.equal(received[0].body.model, "auto");
+    assert.equal(chat.received[0].body.model, "auto");
   });
 
-  test("a service worker that was stopped comes back and has forgotten nothing", async () => {
+  /** Sends by XMLHttpRequest; resolves with the events that the page saw and what came back. */
+  const xhr = (body, { url = "/v1/chat/completions", abort = "" } = {}) => page.evaluate(([to, text, when]) => new Promise((resolve) => {
+    const request = new XMLHttpRequest();
+    const events = [];
+    for (const type of ["loadstart", "progress", "load", "abort", "error", "loadend"]) {
+      request.addEventListener(type, () => {
+        if (events.at(-1) !== type) events.push(type);
+        if (type === "progress" && when === "stream") request.abort();
+        if (type === "loadend") resolve({ events, status: request.status, text: request.responseText, state: request.readyState });
+      });
+    }
+    request.open("POST", to);
+    request.setRequestHeader("x-mine", "kept");
+    request.send(text);
+    try {
+      request.send(text);
+    } catch (error) {
+      events.push(error.name);
+    }
+    if (when === "at once") request.abort();
+  }), [url, body, abort]);
+  const AUTO = JSON.stringify({ model: "auto", messages: [{ role: "user", content: PROMPT }], stream: true });
+
+  test("XMLHttpRequest is routed, streams, stops and fails as before", async () => {
     await open(OFFERED);
-    const before = await stored();
-    assert.ok(before.totals.calls > 0);
-    const devtools = await context.newCDPSession(page);
-    const stopped = new Promise((resolve) => devtools.on("ServiceWorker.workerVersionUpdated", ({ versions }) => {
-      if (versions.some(({ runningStatus }) => runningStatus === "stopped")) resolve();
-    }));
-    await devtools.send("ServiceWorker.enable");
-    await devtools.send("ServiceWorker.stopAllWorkers");
-    await stopped;
-    await send(PROMPT);
-    await state(/done after/);
-    assert.ok(OFFERED.includes(received[0].body.model), received[0].body.model);
-    const after = await stored();
-    assert.equal(after.totals.calls, before.totals.calls + 1);
-    assert.deepEqual(after.receipts.slice(1, 1 + before.receipts.length), before.receipts.slice(0, after.receipts.length - 1));
+    const { events, status, text } = await xhr(AUTO);
+    assert.deepEqual(events, ["InvalidStateError", "loadstart", "progress", "load", "loadend"]);
+    assert.equal(status, 200);
+    assert.match(text, /\[DONE\]/);
+    assert.ok(OFFERED.includes(chat.received[0].body.model), chat.received[0].body.model);
+    assert.equal(chat.received[0].headers["x-mine"], "kept");
+
+    // In mid-stream the server hears of it; before the decision nothing leaves.
+    chat.pause = 400;
+    const closed = chat.closed();
+    assert.deepEqual((await xhr(AUTO, { abort: "stream" })).events, ["InvalidStateError", "loadstart", "progress", "abort", "loadend"]);
+    assert.equal((await closed).cut, true);
+    chat.received.length = 0;
+    assert.deepEqual((await xhr(AUTO, { abort: "at once" })).events, ["InvalidStateError", "abort", "loadend"]);
+    assert.equal(chat.received.length, 0);
+
+    assert.equal((await xhr(AUTO.replace(PROMPT, "fail"))).status, 429);
+    // Another model's request goes out at once, to the byte.
+    await xhr('{ "model": "gpt-x", "messages": [] }');
+    assert.equal(chat.received.at(-1).text, '{ "model": "gpt-x", "messages": [] }');
+    // A synchronous one cannot wait.
+    await page.evaluate((body) => {
+      const request = new XMLHttpRequest();
+      request.open("POST", "/v1/chat/completions", false);
+      request.send(body);
+    }, AUTO);
+    assert.equal(chat.received.at(-1).body.model, "auto");
   });
 
-  test("the popup shows the receipt, never the prompt, and switches off", async () => {
+  test("Open WebUI, LibreChat and LobeChat: lists are learned and requests routed, each by its adapter", async () => {
+    const applications = [
+      { shape: "openai", list: "/api/models", chat: "/api/chat/completions", extra: { messages: [{ role: "user", content: PROMPT }], model_item: { id: "auto" } } },
+      { shape: "librechat", list: "/api/models", chat: "/api/agents/chat/openAI", extra: { text: PROMPT, endpoint: "openAI" } },
+      { shape: "lobechat", list: "/trpc/lambda/user.getUserState,aiProvider.getAiProviderRuntimeState", chat: "/webapi/chat/openai", extra: { messages: [{ role: "user", content: PROMPT }] } },
+    ];
+    const names = ["gpt-5.4-nano", "gpt-5.4-mini", "gpt-5.4"];
+    for (const { shape, list, chat: url, extra } of applications) {
+      await open([]);
+      Object.assign(chat, { models: names, shape });
+      // axios lists and sends by XMLHttpRequest; what was learned so is good for fetch, and the other way round.
+      await page.evaluate((to) => new Promise((resolve) => {
+        const request = new XMLHttpRequest();
+        request.onloadend = resolve;
+        request.open("GET", to);
+        request.send();
+      }), list);
+      const body = JSON.stringify({ model: "auto", ...extra });
+      await page.evaluate(([to, text]) => fetch(to, { method: "POST", body: text }).then(() => {}), [url, body]);
+      await page.evaluate((to) => fetch(to).then((response) => response.json()).then(() => {}), list);
+      await xhr(body, { url });
+      assert.equal(chat.received.length, 2);
+      for (const { body: sent, path } of chat.received) {
+        assert.ok(names.includes(sent.model), `${path}: ${sent.model}`);
+        const { reasoning_effort: _effort, model: _model, ...rest } = sent;
+        assert.deepEqual(rest, extra);
+      }
+    }
+    chat.shape = "openai";
+    // Ollama's models are in no catalog; its requests are seen, and leave as they are.
+    await open([]);
+    chat.models = ["gemma3:4b"];
+    await page.evaluate(async () => {
+      await fetch("/api/tags").then((response) => response.json());
+      await fetch("/api/chat", { method: "POST", body: '{"model":"auto","messages":[]}' });
+    });
+    assert.equal(chat.received[0].text, '{"model":"auto","messages":[]}');
+  });
+
+  test("nothing is sent anywhere but what the page sends", async () => {
+    const elsewhere = [];
+    const watch = (request) => {
+      const { protocol, origin } = new URL(request.url());
+      if (protocol.startsWith("http") && origin !== browser.server.url) elsewhere.push(request.url());
+    };
+    browser.context.on("request", watch);
     await open(OFFERED);
+    chat.asked.length = 0;
     await send(PROMPT);
     await state(/done after/);
-    const state1 = await stored();
-    assert.doesNotMatch(JSON.stringify(state1), /Wivenhoe/);
-
-    const opened = await popup();
-    const problems = [];
-    opened.on("console", (message) => message.type() === "error" && problems.push(message.text()));
-    await opened.getByText("Last decisions").waitFor();
-    await opened.locator("#quality:not(:disabled)").waitFor();
-    const text = await opened.locator("#receipts li").first().innerText();
-    assert.ok(text.includes(state1.receipts[0].reason));
-    assert.match(text, /cost \$/);
-    assert.match(await opened.locator("#calls").textContent(), new RegExp(`over ${state1.totals.calls} call`));
-    await opened.screenshot({ path: resultFile("popup.png"), fullPage: true });
-    await opened.emulateMedia({ colorScheme: "dark" });
-    await opened.screenshot({ path: resultFile("popup-dark.png"), fullPage: true });
-    await opened.emulateMedia({ colorScheme: "light" });
-    assert.deepEqual(await accessibilityViolations(opened), []);
-
-    await opened.getByRole("switch").uncheck();
-    await page.bringToFront();
-    received = [];
-    await send(PROMPT);
-    await state(/done after/);
-    assert.equal(received[0].body.model, "auto");
-
-    await opened.getByRole("switch").check();
-    await opened.getByLabel("Quality target").fill(await opened.getByLabel("Quality target").getAttribute("min"));
-    await opened.getByRole("button", { name: "Default" }).waitFor();
-    await opened.getByRole("button", { name: "Clear" }).click();
-    await opened.getByText("None yet").waitFor();
-    assert.deepEqual(problems, []);
-    await opened.close();
+    const popup = await browser.popup();
+    await popup.locator("#quality:not(:disabled)").waitFor();
+    await popup.close();
+    browser.context.off("request", watch);
+    assert.deepEqual(elsewhere, []);
+    assert.deepEqual(chat.asked.filter((path) => path !== "/favicon.ico"), ["/v1/chat/completions"]);
+    assert.doesNotMatch(JSON.stringify(await browser.stored()), /Wivenhoe|secret/);
   });
 });

@@ -2,50 +2,62 @@
  * What outlives the service worker, in `chrome.storage.local`. Prompts are never part of it.
  *
  * @typedef {{
- *   at: number, site: string, model: string, code: string, reason: string, quality: number,
- *   cost_usd: number, saving_usd: number | null, baseline: string | null, in_distribution: boolean,
- * }} Receipt
- * @typedef {{
- *   on: boolean, quality: number | null, receipts: Receipt[],
- *   totals: { calls: number, cost_usd: number, saving_usd: number },
- * }} State `quality` null: the catalog's default target; `receipts`: the newest first
+ *   id: string, at: number, site: string, model: string, asked: string | null, code: string, reason: string,
+ *   quality: number, cost_usd: number, saving_usd: number | null, baseline: string | null, in_distribution: boolean,
+ * }} Receipt `asked`: the model that the page had asked for and that was replaced; null where it asked for `auto`
+ * @typedef {import("./settings.js").Settings & {
+ *   receipts: Receipt[], totals: { calls: number, cost_usd: number, saving_usd: number },
+ * }} State `receipts`: the newest first
  */
+import { DEFAULTS } from "./settings.js";
 
-const RECEIPTS_KEPT = 20;
+const RECEIPTS_KEPT = 50;
+/** As many are kept when storage is full: totals and the last decisions are worth more than older ones. */
+const RECEIPTS_IN_NEED = 5;
 
 /** @type {State} */
-const INITIAL = { on: true, quality: null, receipts: [], totals: { calls: 0, cost_usd: 0, saving_usd: 0 } };
+const INITIAL = { ...DEFAULTS, receipts: [], totals: { calls: 0, cost_usd: 0, saving_usd: 0 } };
 
 /** @returns {Promise<State>} */
 export async function read() {
   return /** @type {State} */ (await chrome.storage.local.get(INITIAL));
 }
 
-/** @param {Partial<State>} change */
-export function write(change) {
-  return chrome.storage.local.set(change);
+/**
+ * Storage has no transactions: whoever of worker, popup and options writes holds a lock, which the
+ * browser takes back from one that dies.
+ * @param {(state: State) => Partial<State> | null} change null to write nothing
+ * @returns {Promise<void>}
+ */
+export function update(change) {
+  return navigator.locks.request("pennyroute", async () => {
+    const changed = change(await read());
+    if (changed) await chrome.storage.local.set(changed);
+  });
 }
 
-/** Storage has no transactions: additions wait for each other. */
-let last = Promise.resolve();
-
-/** @param {Receipt} receipt */
-export function add(receipt) {
-  last = last.then(async () => {
-    const { receipts, totals } = await read();
-    await write({
-      receipts: [receipt, ...receipts].slice(0, RECEIPTS_KEPT),
-      totals: {
-        calls: totals.calls + 1,
-        cost_usd: totals.cost_usd + receipt.cost_usd,
-        saving_usd: totals.saving_usd + (receipt.saving_usd ?? 0),
-      },
-    });
+/**
+ * Keeps a receipt, once however often it is told. It and the totals are written in one go.
+ * @param {Receipt} receipt
+ */
+export async function record(receipt) {
+  const keep = (count) => update(({ receipts, totals }) => receipts.some(({ id }) => id === receipt.id) ? null : {
+    receipts: [receipt, ...receipts].slice(0, count),
+    totals: {
+      calls: totals.calls + 1,
+      cost_usd: totals.cost_usd + receipt.cost_usd,
+      saving_usd: totals.saving_usd + (receipt.saving_usd ?? 0),
+    },
   });
-  return last;
+  await keep(RECEIPTS_KEPT).catch(() => keep(RECEIPTS_IN_NEED));
 }
 
 /** Forgets receipts and totals. */
 export function clear() {
-  return write({ receipts: INITIAL.receipts, totals: INITIAL.totals });
+  return update(() => ({ receipts: INITIAL.receipts, totals: INITIAL.totals }));
+}
+
+/** Forgets all there is. */
+export function erase() {
+  return navigator.locks.request("pennyroute", () => chrome.storage.local.clear());
 }

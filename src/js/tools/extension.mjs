@@ -1,6 +1,7 @@
 /**
  * `npm run build:extension`: the browser extension, unpacked and as a zip, under
- * `www/extension/dist/`. Needs the package in dist/ (`npm run build`).
+ * `www/extension/dist/`. Needs the package in dist/ (`npm run build`). One zip is for the stores of
+ * Chromium and Firefox alike: each reads its own parts of the manifest and leaves the other's alone.
  */
 import { cp, copyFile, mkdir, readFile, readdir, rm, writeFile } from "node:fs/promises";
 import { join } from "node:path";
@@ -26,12 +27,12 @@ export async function buildExtension({ package: from = dist, out = join(SOURCE, 
   const manifest = JSON.parse(await readFile(join(SOURCE, "manifest.json"), "utf8"));
   await writeFile(join(unpacked, "manifest.json"), JSON.stringify({ ...manifest, version }, null, 2));
 
-  const common = { outdir: unpacked, bundle: true, target: "chrome116", minify: true, logLevel: /** @type {const} */ ("warning") };
+  const common = { outdir: unpacked, bundle: true, target: ["chrome121", "firefox142"], minify: true, logLevel: /** @type {const} */ ("warning") };
   const entries = (...names) => names.map((name) => join(SOURCE, name));
   await build({ ...common, entryPoints: entries("page.js", "content.js"), format: "iife" });
-  await build({ ...common, entryPoints: entries("background.js", "popup.js", "popup.css"), format: "esm", alias: { pennyroute: join(from, "browser.js") } });
+  await build({ ...common, entryPoints: entries("background.js", "popup.js", "popup.css", "options.js", "options.css"), format: "esm", alias: { pennyroute: join(from, "browser.js") } });
   await Promise.all([
-    copyFile(join(SOURCE, "popup.html"), join(unpacked, "popup.html")),
+    ...["popup.html", "options.html"].map((name) => copyFile(join(SOURCE, name), join(unpacked, name))),
     cp(join(SOURCE, "icons"), join(unpacked, "icons"), { recursive: true }),
     ...["pennyroute_bg.wasm", "artifacts.bin"].map((name) => copyFile(join(from, name), join(unpacked, name))),
   ]);

@@ -1,0 +1,91 @@
+// The extension in Chromium, on a chat page with a server of its own.
+
+import { mkdtemp, rm } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { fileURLToPath } from "node:url";
+import { buildExtension } from "../../src/js/tools/extension.mjs";
+import { launchWithProfile, serve } from "./browser.mjs";
+import { chatServer } from "./chat-server.mjs";
+
+const FIXTURES = fileURLToPath(new URL("../fixtures/", import.meta.url));
+
+/** Names that the chat page's server offers; the last is in no catalog. */
+export const OFFERED = ["gpt-5.4-nano", "anthropic/claude-haiku-5.5", "claude-opus-5-5", "nobody-knows-this-one"];
+
+/** @param {string} executable */
+export async function startExtension(executable) {
+  const folder = await mkdtemp(join(tmpdir(), "pennyroute-extension-"));
+  const { unpacked } = await buildExtension({ out: join(folder, "extension") });
+  const chat = chatServer();
+  const server = await serve(FIXTURES, {}, { handler: chat.handler });
+  const context = await launchWithProfile(executable, join(folder, "profile"), unpacked);
+  const worker = context.serviceWorkers()[0] ?? await context.waitForEvent("serviceworker");
+  const id = new URL(worker.url()).host;
+  const page = await context.newPage();
+  const own = (path) => `chrome-extension://${id}/${path}`;
+
+  const browser = {
+    id, context, page, server, chat, unpacked, own,
+
+    /** The chat page, opened afresh on a server that offers `names`. */
+    async open(names, on = page) {
+      chat.models = names;
+      chat.received.length = 0;
+      chat.pause = 30;
+      const listed = on.waitForResponse("**/v1/models");
+      await on.goto(`${server.url}/chat-page.html`);
+      await (await listed).finished();
+    },
+
+    async send(message, model = "auto", on = page) {
+      await on.getByLabel("Model").fill(model);
+      await on.getByLabel("Message").fill(message);
+      await on.getByRole("button", { name: "Send" }).click();
+    },
+
+    state: (text, on = page) => on.locator("#state", { hasText: text }).waitFor(),
+
+    /** The popup as opened over a tab, in a tab of its own: what is stood in for is which tab it was opened over. */
+    async popup(url = page.url()) {
+      const opened = await context.newPage();
+      await opened.setViewportSize({ width: 350, height: 620 });
+      await opened.addInitScript((over) => {
+        if (globalThis.chrome?.tabs) chrome.tabs.query = async () => [{ id: 1, url: over }];
+      }, url);
+      await opened.goto(own("popup.html"));
+      return opened;
+    },
+
+    /** Runs a function in one of the extension's own pages. */
+    async within(run, argument) {
+      const opened = await context.newPage();
+      await opened.goto(own("options.html"));
+      const result = await opened.evaluate(run, argument);
+      await opened.close();
+      return result;
+    },
+
+    /** What is in storage. */
+    stored: () => browser.within(() => chrome.storage.local.get()),
+
+    /** Stops the service worker, as the browser does when it likes, and waits for it to be gone. */
+    async killWorker() {
+      const devtools = await context.newCDPSession(page);
+      const stopped = new Promise((resolve) => devtools.on("ServiceWorker.workerVersionUpdated", ({ versions }) => {
+        if (versions.some(({ runningStatus }) => runningStatus === "stopped")) resolve(undefined);
+      }));
+      await devtools.send("ServiceWorker.enable");
+      await devtools.send("ServiceWorker.stopAllWorkers");
+      await stopped;
+      await devtools.detach();
+    },
+
+    async close() {
+      await context.close();
+      await server.close();
+      await rm(folder, { recursive: true, force: true });
+    },
+  };
+  return browser;
+}
