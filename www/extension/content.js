@@ -2,13 +2,12 @@
  * Between the page and the service worker. It holds a decision until the page has used it, and only
  * then has it kept as a receipt. Where the site is off or left alone nothing goes further than here.
  */
+import { ask } from "./ask.js";
 import { receive, send } from "./channel.js";
 import { DEFAULTS, onSite, wants } from "./settings.js";
 
 /** A service worker is stopped after 30 s of idleness; this often, writing wakes it. */
 const WAKE_EVERY_MS = 20_000;
-/** A worker that is stopped while it decides is asked again. */
-const ATTEMPTS = 3;
 
 const site = location.host;
 /** @type {Map<string, object>} */
@@ -47,19 +46,4 @@ async function settings() {
 /** What holds here; where storage cannot be read, the page is left alone. */
 async function rules() {
   return onSite(await settings().catch(() => ({ ...DEFAULTS, on: false })), site);
-}
-
-/**
- * The worker's answer; null if it has none, or the extension was updated or removed meanwhile.
- * @param {object} message
- */
-async function ask(message) {
-  for (let attempt = 0; attempt < ATTEMPTS && chrome.runtime?.id; attempt += 1) {
-    try {
-      return (await chrome.runtime.sendMessage(message)) ?? null;
-    } catch {
-      // It died, or was about to.
-    }
-  }
-  return null;
 }

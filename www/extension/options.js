@@ -1,6 +1,7 @@
 /** The options page: policy, sites, providers, catalog, and the way to erase it all. */
 import { byId, h } from "../page/dom.js";
 import { count } from "../page/format.js";
+import { ask } from "./ask.js";
 import { PRIVACY } from "./labels.js";
 import { policyFields } from "./policy-form.js";
 import { withPolicy, withSite } from "./settings.js";
@@ -123,7 +124,7 @@ async function remove(host, pattern) {
 
 async function drawCatalog() {
   const { catalog: own, providers } = await read();
-  const catalog = await chrome.runtime.sendMessage({ type: "catalog" });
+  const catalog = await ask({ type: "catalog" });
   byId("built-in").hidden = own === null;
   if (!catalog) {
     const { problem } = await chrome.storage.session.get("problem");
@@ -146,7 +147,7 @@ async function drawCatalog() {
 }
 
 async function exportCatalog() {
-  const catalog = await chrome.runtime.sendMessage({ type: "catalog" });
+  const catalog = await ask({ type: "catalog" });
   if (!catalog) return say("catalog-note", "There is no catalog to export.", true);
   const url = URL.createObjectURL(new Blob([JSON.stringify(catalog, null, 1)], { type: "application/json" }));
   h("a", { href: url, download: `pennyroute-catalog-${catalog.version}.json` }).click();
@@ -166,7 +167,7 @@ async function importCatalog({ target }) {
   }
   try {
     const catalog = JSON.parse(await file.text());
-    const wrong = await chrome.runtime.sendMessage({ type: "check", catalog });
+    const wrong = await ask({ type: "check", catalog });
     if (wrong) throw Object.assign(new Error(wrong.message), { code: wrong.code });
     await update(() => ({ catalog }));
     say("catalog-note", `${file.name} is in use.`);

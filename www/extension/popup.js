@@ -2,6 +2,7 @@
 import { byId, h } from "../page/dom.js";
 import { CODES, count, nameInText, percent, shortName, usd, usdPerThousand } from "../page/format.js";
 import { cheapestConstant, defaultTarget, meanCost } from "../page/traffic.js";
+import { ask } from "./ask.js";
 import { PRIVACY } from "./labels.js";
 import { onSite, withPolicy, withSite } from "./settings.js";
 import { enable, isEnabled, patternOf } from "./sites.js";
@@ -95,7 +96,7 @@ function item({ at, site, model, asked, code, reason, quality, cost_usd: cost, s
 }
 
 async function setUpTarget() {
-  const traffic = await chrome.runtime.sendMessage({ type: "traffic" });
+  const traffic = await ask({ type: "traffic" });
   if (!traffic) {
     byId("quality-cost").textContent = "The router could not be loaded";
     return;
@@ -166,11 +167,18 @@ function save(change) {
 
 /** @param {() => Promise<void>} write */
 async function attempt(write) {
-  await write().catch((error) => complain({ code: "not_saved", message: error.message }));
+  await write().catch((error) => complain({ during: "save", message: error.message }));
 }
 
-/** @param {{ code?: string, message: string }} problem */
-function complain({ code, message }) {
-  byId("problem").textContent = `${code ? `${code}: ` : ""}${message}`;
+/** What was under way when something went wrong, in words. */
+const FAILED = {
+  decide: "The last request was left as it was",
+  record: "The last decision could not be kept",
+  save: "Not saved",
+};
+
+/** @param {{ message: string, during?: string }} problem */
+function complain({ message, during }) {
+  byId("problem").textContent = `${FAILED[during ?? ""] ?? "Something went wrong"}: ${message}`;
   byId("problem").hidden = false;
 }

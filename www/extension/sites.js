@@ -2,6 +2,7 @@
  * Sites beyond the one that is enabled from the start. Each is asked for by name, and its scripts
  * are registered only once the browser has granted it. Browsers grant a host, with all its ports.
  */
+import { ask } from "./ask.js";
 
 /** What the manifest enables. */
 export const BUILT_IN = chrome.runtime.getManifest().content_scripts?.[0].matches ?? [];
@@ -39,14 +40,14 @@ export async function isEnabled(address) {
 export async function enable(pattern) {
   if (!(await chrome.permissions.request({ origins: [pattern] }))) return false;
   // The worker hears of it by itself; asked, it says when it is done.
-  await chrome.runtime.sendMessage({ type: "register" });
+  await ask({ type: "register" });
   return true;
 }
 
 /** @param {string} pattern */
 export async function disable(pattern) {
   await chrome.permissions.remove({ origins: [pattern] });
-  await chrome.runtime.sendMessage({ type: "register" });
+  await ask({ type: "register" });
 }
 
 /** Brings the registered scripts in line with the granted sites. */

@@ -27,7 +27,7 @@ export async function buildExtension({ package: from = dist, out = join(SOURCE, 
   const manifest = JSON.parse(await readFile(join(SOURCE, "manifest.json"), "utf8"));
   await writeFile(join(unpacked, "manifest.json"), JSON.stringify({ ...manifest, version }, null, 2));
 
-  const common = { outdir: unpacked, bundle: true, target: ["chrome121", "firefox140"], minify: true, logLevel: /** @type {const} */ ("warning") };
+  const common = { outdir: unpacked, bundle: true, target: ["chrome121", "firefox142"], minify: true, logLevel: /** @type {const} */ ("warning") };
   const entries = (...names) => names.map((name) => join(SOURCE, name));
   await build({ ...common, entryPoints: entries("page.js", "content.js"), format: "iife" });
   await build({ ...common, entryPoints: entries("background.js", "popup.js", "popup.css", "options.js", "options.css"), format: "esm", alias: { pennyroute: join(from, "browser.js") } });
