@@ -8,6 +8,7 @@
  * A call that takes long gives way to others between its parts, where it also sees that it is cancelled.
  */
 import { Router } from "pennyroute";
+import { planMethods } from "./page/plan-methods.js";
 
 /** @typedef {{ router: Router, signal: AbortSignal, progress: (progress: unknown) => void, pause: () => Promise<void> }} Context */
 
@@ -36,6 +37,8 @@ const METHODS = {
   consider(request) {
     return { decision: router.route(request), estimates: router.estimate(request) };
   },
+
+  ...planMethods,
 };
 
 /** Calls that are under way. @type {Map<number, AbortController>} */
