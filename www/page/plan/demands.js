@@ -47,7 +47,7 @@ export function demandsForm(slot, onChange, onReset) {
   function showGoal() {
     const budget = goal() === "budget";
     slot.target.hidden = budget;
-    slot["budget-label"].textContent = budget ? "Budget for the batch" : "No more than, for the batch";
+    slot["budget-label"].textContent = budget ? "Budget for the batch" : "Spend at most, for the whole batch";
     field("budget").placeholder = budget ? usd(meanCost(frontier, slider.valueAsNumber) * prompts).slice(1) : "none";
   }
 

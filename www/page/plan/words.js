@@ -27,10 +27,9 @@ export function rival(constants, quality) {
  */
 export function proof({ status, gap, stopped }) {
   if (status === "optimal") return { value: "proven", note: "no assignment is better" };
-  const least = Math.max(gap, 1e-9);
   return {
-    value: `${(least * 100).toPrecision(2).replace(/e([+-])0*/, "e$1")} %`.replace(/^(\S+)e-(\d+) %$/, "under 0.00001\u00a0%").replace(" %", "\u00a0%"),
-    note: stopped ? "from the proven bound, where the search was stopped" : "at most from the best there can be, by a proven bound",
+    value: gap < 1e-7 ? "under 0.00001\u00a0%" : `${Number((gap * 100).toPrecision(1))}\u00a0%`,
+    note: stopped ? "above the proven bound, where the search was stopped" : "at most above the best there can be: the bound is proven",
   };
 }
 
