@@ -76,7 +76,8 @@ export function sourceCard(slot, app, onBatch) {
     stage("work");
     slot.doing.textContent = "Loading the router";
     slot.progress.removeAttribute("value");
-    await client.call("load");
+    if (!app.loaded) await load(app);
+    signal.throwIfAborted();
     let [start, from, said] = [performance.now(), null, 0];
     try {
       batch = await client.call("planEstimate", { again }, {
@@ -196,6 +197,16 @@ export function sourceCard(slot, app, onBatch) {
   });
 
   return { start: () => stage("drop") };
+}
+
+/** Loads the router, or throws why it cannot be. @param {import("../../app.js").App} app */
+async function load(app) {
+  let failed = null;
+  const listen = ({ error }) => (failed = error);
+  app.addEventListener("failed", listen);
+  await app.load();
+  app.removeEventListener("failed", listen);
+  if (failed) throw failed;
 }
 
 const isCancelled = (error) => error.code === "cancelled" || error.name === "AbortError";
