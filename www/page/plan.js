@@ -64,7 +64,7 @@ export function mount(app) {
       const { anew } = next;
       next = null;
       try {
-        if (anew || !curve) await draw();
+        if (anew || !curve) await draw().catch(keepCurve);
         plan = await client.call("planSolve", { ...demands.read(), workloads, floors });
         show();
       } catch (error) {
@@ -75,11 +75,14 @@ export function mount(app) {
     slot.outcome.ariaBusy = "false";
   }
 
-  /** The curve under the policy and the workloads. Where these leave no plan, the one there was stays. */
+  /** Where the policy and the workloads leave no plan there is no curve: the old one stays, and the plan says why. */
+  function keepCurve(error) {
+    if (!curve) throw error;
+  }
+
+  /** The curve under the policy and the workloads. */
   async function draw() {
-    const found = await client.call("planCurve", { ...demands.read(), workloads, floors });
-    if (found.frontier.length === 0 && curve) return;
-    curve = found;
+    curve = await client.call("planCurve", { ...demands.read(), workloads, floors });
     demands.range(curve);
     await drawChart();
   }
