@@ -1,7 +1,7 @@
 /** *Learn*: answers that are rated, and what they teach. */
 import { inWords, levelInterval } from "./ability.js";
 import { byId, h, slots } from "./dom.js";
-import { CODES, count, modelParts, percent, shortName, usdPerThousand } from "./format.js";
+import { CODES, count, effortName, modelParts, percent, shortName, usdPerThousand } from "./format.js";
 import { badRows } from "./models/fitted.js";
 import { save } from "./save.js";
 import { levelChart } from "./track.js";
@@ -92,8 +92,8 @@ export function mount(app) {
     const before = unrated.decision;
     const same = before.model === decision.model;
     slot.decision.replaceChildren(
-      h("p", { className: "chosen", textContent: decision.model ? shortName(decision.model) : "No model may answer this" }),
-      h("p", { className: "byline" }, h("span", { className: "provider", textContent: modelParts(decision.model ?? "").provider }), h("span", { className: `pill ${decision.code}`, textContent: CODES[decision.code] ?? decision.code })),
+      h("p", { className: "chosen", textContent: modelParts(decision.model ?? "").name || "No model may answer this" }),
+      h("p", { className: "byline" }, h("span", { className: "provider", textContent: maker(decision.model ?? "") }), h("span", { className: `pill ${decision.code}`, textContent: CODES[decision.code] ?? decision.code })),
       h("p", { className: "quiet", textContent: decision.quality ? `${percent(decision.quality.estimate, 1)} expected quality, ${usdPerThousand(decision.cost_usd.estimate)} per 1,000 such calls` : decision.reason }),
       same
         ? before.quality && before.quality.estimate !== decision.quality.estimate ? h("p", { className: "moved", textContent: `Its quality was ${percent(before.quality.estimate, 1)} before your ratings of this prompt.` }) : null
@@ -209,6 +209,12 @@ export function mount(app) {
     slot.error.hidden = error === null;
     slot.error.replaceChildren(...(error ? [...(error.code ? [h("code", { textContent: error.code })] : []), ` ${error.message}`] : []));
   }
+}
+
+/** Who serves a model, and at which effort. @param {string} id */
+function maker(id) {
+  const { provider, effort } = modelParts(id);
+  return [provider, effort && effortName(effort)].filter(Boolean).join(" · ");
 }
 
 /** What was asked, in a line. @param {import("./state.js").Rating} rating */
