@@ -5,7 +5,8 @@
  * @param {number} value
  */
 export function usd(value) {
-  const size = Math.abs(value);
+  // What rounds up to ten cents is written as ten cents are.
+  const size = Math.abs(value) < 0.1 ? Number(Math.abs(value).toPrecision(2)) : Math.abs(value);
   const places = size >= 100 || size === 0 ? 0 : size >= 0.1 ? 2 : Math.min(1 - Math.floor(Math.log10(size)), 9);
   const digits = size.toLocaleString("en-US", { minimumFractionDigits: size >= 0.1 ? places : 0, maximumFractionDigits: places });
   return `${value < 0 ? "−" : ""}$${digits}`;
