@@ -58,7 +58,8 @@ const ANSWERS = {
     if (!wants(rules, model)) return null;
     const { router, catalog } = await load();
     const allowed = catalog.models.filter(({ provider }) => state.providers[provider]?.allowed ?? true);
-    const named = candidates(allowed, offered?.filter((name) => !rules.never.includes(name)) ?? null, effort, takesEffort);
+    const named = candidates(allowed, offered, effort, takesEffort);
+    for (const [id, { name }] of named) if (rules.never.includes(name)) named.delete(id);
     const { quality, floor, cap_usd, allow, deny } = rules.policy;
     const decision = router.route({
       ...request,
