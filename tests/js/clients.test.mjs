@@ -3,8 +3,8 @@
 
 import assert from "node:assert/strict";
 import { createHash } from "node:crypto";
-import { execFile, spawnSync } from "node:child_process";
-import { existsSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { execFile } from "node:child_process";
+import { readFileSync } from "node:fs";
 import { createServer } from "node:http";
 import { join } from "node:path";
 import { after, before, describe, test } from "node:test";
@@ -19,6 +19,7 @@ import { z } from "zod";
 import { simulatedProviders, startGateway } from "../../src/js/tools/gateway.mjs";
 import { root } from "../../src/js/tools/shell.mjs";
 import { startSimulator } from "../../worker/simulator.mjs";
+import { pythonEnvironment } from "./python.mjs";
 
 const KEY = "client-key-1";
 const ASKED = "Why is the sky blue?";
@@ -389,34 +390,15 @@ describe("curl", () => {
   });
 });
 
-/** The Python of an environment with `requirements.txt`, made where it is missing. */
-function python() {
-  const wanted = readFileSync(join(root, "tests", "python", "requirements.txt"), "utf8");
-  const folder = join(root, "target", "python-clients");
-  const installed = join(folder, "requirements.txt");
-  const bin = join(folder, "bin", "python");
-  if (existsSync(installed) && readFileSync(installed, "utf8") === wanted) return { bin };
-  rmSync(folder, { recursive: true, force: true });
-  for (const [command, ...args] of [
-    ["python3", "-m", "venv", folder],
-    [bin, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "-r", join(root, "tests", "python", "requirements.txt")],
-  ]) {
-    const { status, error, stderr } = spawnSync(command, args, { encoding: "utf8" });
-    if (status !== 0) return { missing: `${command} ${args.slice(0, 3).join(" ")}: ${error?.message ?? stderr.trim()}` };
-  }
-  writeFileSync(installed, wanted);
-  return { bin };
-}
-
 test("Python clients", async (t) => {
-  const { bin, missing } = python();
+  const { bin, missing } = pythonEnvironment("python-clients", "requirements.txt");
   if (missing !== undefined) {
     assert.ok(!process.env.PENNYROUTE_NO_SKIP, missing);
     console.log(`Python clients are not tested: ${missing}`);
     return t.skip(missing);
   }
   const script = join(root, "tests", "python", "clients.py");
-  const { stdout } = await promisify(execFile)(bin, [script, gateway.url, KEY], { maxBuffer: 2 ** 24, timeout: 240_000 });
+  const { stdout } = await promisify(execFile)(join(bin, "python"), [script, gateway.url, KEY], { maxBuffer: 2 ** 24, timeout: 240_000 });
   const results = JSON.parse(stdout.trim().split("\n").at(-1));
   const raised = {
     openai_malformed: ["BadRequestError", 400],

@@ -144,8 +144,10 @@ test("Open WebUI: each answer names its model, of several side by side only the 
   assert.equal(set.request.max_tokens, 50);
   assert.equal(set.request.tools.length, 1);
   // A temporary chat sends what was said before; of a direct model the page asks the provider itself.
-  const messages = [{ role: "user", content: "a" }, { role: "assistant", content: "b" }, { role: "user", content: "c" }];
-  assert.deepEqual(read({ ...body, chat_id: "local:s", messages }, url).request.messages, messages);
+  const output = [{ type: "reasoning", id: "r" }, { type: "message", role: "assistant", content: [{ type: "output_text", text: "b" }] }];
+  const messages = [{ id: "1", role: "user", content: "a" }, { role: "assistant", model: "auto", output }, { id: "2", role: "user", content: "c" }];
+  assert.deepEqual(read({ ...body, chat_id: "temporary:s", messages }, url).request.messages,
+    [{ role: "user", content: "a" }, { role: "assistant", content: "b" }, { role: "user", content: "c" }]);
   assert.equal(read({ ...body, model_item: { ...body.model_item, direct: true } }, url), null);
 });
 
