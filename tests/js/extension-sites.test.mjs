@@ -178,9 +178,9 @@ describe("extension in Chromium: sites, popup, options", { skip: executable === 
     await popup.keyboard.press("Space");
     await popup.waitForFunction(async (name) => (await chrome.storage.local.get("sites")).sites[name].on === false, host);
     await popup.keyboard.press("Space");
-    await popup.getByLabel("Prompts here").selectOption("alone");
+    await popup.getByRole("combobox").selectOption("alone");
     assert.equal(await asked("auto"), "auto");
-    await popup.getByLabel("Prompts here").selectOption("ordinary");
+    await popup.getByRole("combobox").selectOption("ordinary");
 
     await popup.getByLabel("Most per request").fill("-1");
     await popup.getByLabel("Most per request").blur();
@@ -387,7 +387,7 @@ describe("extension in Chromium: sites, popup, options", { skip: executable === 
     await popup.getByRole("alert").filter({ hasText: /could not be kept: .*quota/i }).waitFor();
     await popup.screenshot({ path: resultFile("popup-full.png"), fullPage: true });
     // A setting that cannot be kept says so too.
-    await popup.getByLabel("Prompts here").selectOption("private");
+    await popup.getByRole("combobox").selectOption("private");
     await popup.getByRole("alert").filter({ hasText: /Not saved: .*quota/i }).waitFor();
     await browser.within(() => chrome.storage.local.remove("filler"));
     await asked("auto");
