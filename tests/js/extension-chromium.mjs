@@ -94,5 +94,7 @@ export async function startExtension(executable, manifested) {
       await rm(folder, { recursive: true, force: true });
     },
   };
+  // Loaded once, so that a busy machine does not cost the first test its patience.
+  await browser.within(() => chrome.runtime.sendMessage({ type: "wake" }));
   return browser;
 }
