@@ -1,6 +1,6 @@
 // The extension in Chromium, on a chat page with a server of its own.
 
-import { mkdtemp, rm } from "node:fs/promises";
+import { mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
@@ -13,10 +13,17 @@ const FIXTURES = fileURLToPath(new URL("../fixtures/", import.meta.url));
 /** Names that the chat page's server offers; the last is in no catalog. */
 export const OFFERED = ["gpt-5.4-nano", "anthropic/claude-haiku-5.5", "claude-opus-5-5", "nobody-knows-this-one"];
 
-/** @param {string} executable */
-export async function startExtension(executable) {
+/**
+ * @param {string} executable
+ * @param {(manifest: any) => any} [manifested] what to change in the manifest
+ */
+export async function startExtension(executable, manifested) {
   const folder = await mkdtemp(join(tmpdir(), "pennyroute-extension-"));
   const { unpacked } = await buildExtension({ out: join(folder, "extension") });
+  if (manifested) {
+    const path = join(unpacked, "manifest.json");
+    await writeFile(path, JSON.stringify(manifested(JSON.parse(await readFile(path, "utf8")))));
+  }
   const chat = chatServer();
   const server = await serve(FIXTURES, {}, { handler: chat.handler });
   const context = await launchWithProfile(executable, join(folder, "profile"), unpacked);
@@ -87,5 +94,7 @@ export async function startExtension(executable) {
       await rm(folder, { recursive: true, force: true });
     },
   };
+  // Loaded once, so that a busy machine does not cost the first test its patience.
+  await browser.within(() => chrome.runtime.sendMessage({ type: "wake" }));
   return browser;
 }

@@ -4,7 +4,7 @@ import { mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, before, beforeEach, describe, test } from "node:test";
-import { accessibilityViolations, findChromium, resultFile } from "./browser.mjs";
+import { accessibilityViolations, findChromium, resultFile, serve } from "./browser.mjs";
 import { OFFERED, startExtension } from "./extension-chromium.mjs";
 
 const PROMPT = "Write a haiku about the tide at Wivenhoe.";
@@ -86,6 +86,53 @@ describe("extension in Chromium: sites, popup, options", { skip: executable === 
     assert.equal(await asked("auto"), "auto");
   });
 
+  test("a site that the browser grants is routed on; one that it does not grant is out of reach", async () => {
+    // Headless, nobody can answer Chromium's question: here the grant is in the manifest, and no address of ours is.
+    const granted = await startExtension(executable, (manifest) => ({ ...manifest, host_permissions: ["http://chat.localhost/*"] }));
+    const at = (name) => granted.server.url.replace("127.0.0.1", name);
+    try {
+      const scripts = await granted.within(async () => {
+        await chrome.runtime.sendMessage({ type: "register" });
+        await chrome.runtime.sendMessage({ type: "register" });
+        return chrome.scripting.getRegisteredContentScripts();
+      });
+      assert.deepEqual(scripts.map(({ matches, js, world }) => [matches, js, world]).sort(), [
+        [["http://chat.localhost/*"], ["content.js"], "ISOLATED"],
+        [["http://chat.localhost/*"], ["page.js"], "MAIN"],
+      ]);
+      for (const [name, routed] of [["chat.localhost", true], ["other.localhost", false]]) {
+        granted.server.url = at(name);
+        await granted.open(OFFERED);
+        await granted.send(PROMPT);
+        await granted.state(/done after/);
+        assert.equal(granted.chat.received[0].body.model !== "auto", routed, name);
+        granted.server.url = granted.server.url.replace(name, "127.0.0.1");
+      }
+    } finally {
+      await granted.close();
+    }
+  });
+
+  test("where the page may not use storage, and under a strict policy of the page, requests still leave", async () => {
+    await open(OFFERED);
+    await browser.within(() => chrome.storage.local.setAccessLevel({ accessLevel: "TRUSTED_CONTEXTS" }));
+    assert.equal(await asked("auto"), "auto");
+    await browser.within(() => chrome.storage.local.setAccessLevel({ accessLevel: "TRUSTED_AND_UNTRUSTED_CONTEXTS" }));
+    assert.ok(known.includes(await asked("auto")));
+
+    const strict = await serve("/nowhere", { "/": "<!doctype html><title>Strict</title>" }, {
+      handler: chat.handler,
+      headers: { "content-security-policy": "default-src 'none'; connect-src 'self'; require-trusted-types-for 'script'" },
+    });
+    const other = await browser.context.newPage();
+    await other.goto(`${strict.url}/#`);
+    chat.received.length = 0;
+    await other.evaluate(() => fetch("/v1/chat/completions", { method: "POST", body: '{"model":"auto","messages":[{"role":"user","content":"hi"}]}' }).then(() => {}));
+    assert.notEqual(chat.received[0].body.model, "auto");
+    await other.close();
+    await strict.close();
+  });
+
   test("prompts of a private site go to private providers only, or are not read", async () => {
     await open(OFFERED);
     await set({ sites: { [host]: { privacy: "private" } } });
@@ -131,9 +178,9 @@ describe("extension in Chromium: sites, popup, options", { skip: executable === 
     await popup.keyboard.press("Space");
     await popup.waitForFunction(async (name) => (await chrome.storage.local.get("sites")).sites[name].on === false, host);
     await popup.keyboard.press("Space");
-    await popup.getByLabel("Prompts here").selectOption("alone");
+    await popup.getByRole("combobox").selectOption("alone");
     assert.equal(await asked("auto"), "auto");
-    await popup.getByLabel("Prompts here").selectOption("ordinary");
+    await popup.getByRole("combobox").selectOption("ordinary");
 
     await popup.getByLabel("Most per request").fill("-1");
     await popup.getByLabel("Most per request").blur();
@@ -216,6 +263,7 @@ describe("extension in Chromium: sites, popup, options", { skip: executable === 
     await opened.getByRole("article", { name: host }).waitFor();
     await opened.getByText("Models: 0 of 4 may be replaced").click();
     await opened.getByLabel("claude-opus-5-5 may be replaced").check();
+    await opened.getByText("Models: 1 of 4 may be replaced").waitFor();
     await opened.getByLabel("nobody-knows-this-one may be chosen").uncheck();
     await opened.getByText("Policy of this site").click();
     await opened.getByRole("article").getByLabel("Quality target").fill("90");
@@ -339,7 +387,7 @@ describe("extension in Chromium: sites, popup, options", { skip: executable === 
     await popup.getByRole("alert").filter({ hasText: /could not be kept: .*quota/i }).waitFor();
     await popup.screenshot({ path: resultFile("popup-full.png"), fullPage: true });
     // A setting that cannot be kept says so too.
-    await popup.getByLabel("Prompts here").selectOption("private");
+    await popup.getByRole("combobox").selectOption("private");
     await popup.getByRole("alert").filter({ hasText: /Not saved: .*quota/i }).waitFor();
     await browser.within(() => chrome.storage.local.remove("filler"));
     await asked("auto");

@@ -1,8 +1,11 @@
 /** The browser extension in Chromium, on a chat page with a server of its own. */
 import assert from "node:assert/strict";
+import { readFile } from "node:fs/promises";
+import { join } from "node:path";
 import { after, before, describe, test } from "node:test";
 import fc from "fast-check";
 import { candidates, modelNames, offeredNames } from "../../src/js/names.js";
+import { root } from "../../src/js/tools/shell.mjs";
 import { ADAPTERS } from "../../www/extension/adapters/index.js";
 import { withMember } from "../../www/extension/json.js";
 import { DEFAULTS, onSite, wants, withPolicy, withSite } from "../../www/extension/settings.js";
@@ -143,8 +146,10 @@ test("Open WebUI: each answer names its model, of several side by side only the 
   assert.equal(set.request.max_tokens, 50);
   assert.equal(set.request.tools.length, 1);
   // A temporary chat sends what was said before; of a direct model the page asks the provider itself.
-  const messages = [{ role: "user", content: "a" }, { role: "assistant", content: "b" }, { role: "user", content: "c" }];
-  assert.deepEqual(read({ ...body, chat_id: "local:s", messages }, url).request.messages, messages);
+  const output = [{ type: "reasoning", id: "r" }, { type: "message", role: "assistant", content: [{ type: "output_text", text: "b" }] }];
+  const messages = [{ id: "1", role: "user", content: "a" }, { role: "assistant", model: "auto", output }, { id: "2", role: "user", content: "c" }];
+  assert.deepEqual(read({ ...body, chat_id: "temporary:s", messages }, url).request.messages,
+    [{ role: "user", content: "a" }, { role: "assistant", content: "b" }, { role: "user", content: "c" }]);
   assert.equal(read({ ...body, model_item: { ...body.model_item, direct: true } }, url), null);
 });
 
@@ -364,6 +369,39 @@ describe("extension in Chromium: a page's requests", { skip: executable === unde
       request.send(body);
     }, AUTO);
     assert.equal(chat.received.at(-1).body.model, "auto");
+  });
+
+  test("axios, as LibreChat's page uses it: routed, streamed, cancelled, refused as before", async () => {
+    await open([]);
+    Object.assign(chat, { models: ["gpt-5.4-nano", "gpt-5.4-mini"], shape: "librechat" });
+    await page.addScriptTag({ content: await readFile(join(root, "node_modules/axios/dist/axios.min.js"), "utf8") });
+    const told = await page.evaluate(async (prompt) => {
+      const { axios } = globalThis;
+      const post = (text, options) => axios.post("/api/agents/chat/openAI", { text, endpoint: "openAI", model: "auto" }, { headers: { authorization: "Bearer secret" }, ...options });
+      const list = await axios.get("/api/models");
+      let pieces = 0;
+      const answer = await post(prompt, { onDownloadProgress: () => (pieces += 1) });
+      const early = new AbortController();
+      const cancelled = post(prompt, { signal: early.signal }).catch((error) => error.code);
+      early.abort();
+      const late = new AbortController();
+      const stopped = post(prompt, { signal: late.signal, onDownloadProgress: () => late.abort() }).catch((error) => error.code);
+      return {
+        list: Object.keys(list.data), status: answer.status, text: answer.data, pieces,
+        cancelled: await cancelled, stopped: await stopped, refused: await post("fail").catch((error) => [error.response.status, error.response.headers["retry-after"]]),
+      };
+    }, PROMPT);
+    chat.shape = "openai";
+    assert.deepEqual({ ...told, text: "", pieces: 0 }, {
+      list: ["initial", "openAI", "anthropic", "assistants"], status: 200, text: "", pieces: 0,
+      cancelled: "ERR_CANCELED", stopped: "ERR_CANCELED", refused: [429, "7"],
+    });
+    assert.ok(told.pieces > 1 && told.text.endsWith("data: [DONE]\n\n"), "not streamed");
+    assert.deepEqual(chat.received.map(({ body }) => body.text), [PROMPT, PROMPT, "fail"], "the one that was cancelled early never left");
+    for (const { body, headers } of chat.received) {
+      assert.ok(body.model.startsWith("gpt-5.4-"), body.model);
+      assert.equal(headers.authorization, "Bearer secret");
+    }
   });
 
   test("Open WebUI, LibreChat and LobeChat: lists are learned and requests routed, each by its adapter", async () => {

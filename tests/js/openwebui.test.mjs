@@ -180,12 +180,31 @@ describe("Open WebUI", { skip: missing }, () => {
       assert.deepEqual([...origins].filter((origin) => origin !== app.url && origin.startsWith("http")), []);
     });
 
+    test("a model that was marked in the popup is replaced by the cheapest capable one", async () => {
+      const popup = await browser.popup(app.url);
+      await popup.getByText("Models that may be replaced").click();
+      await popup.getByRole("checkbox", { name: "claude-opus-5-5" }).check();
+      await popup.getByText("Models that may be replaced: 1 of 4").waitFor();
+      await popup.screenshot({ path: resultFile("openwebui-popup.png"), fullPage: true });
+      await popup.close();
+      await chat.open();
+      await chat.pick("claude-opus-5-5");
+      const asked = answering(EASY);
+      const { rest: _rest, ...sent } = compared(await chat.send(EASY));
+      assert.deepEqual(sent, expected(EASY));
+      const call = await asked;
+      assert.equal(call.body.model, sent.model);
+      call.go();
+      await chat.shows(ANSWER);
+    });
+
     test("each routed message has its receipt, and none a word of it", async () => {
       const { receipts, totals } = await browser.stored();
-      assert.equal(totals.calls, 4);
+      assert.equal(totals.calls, 5);
       const { models } = router.catalog();
-      const named = receipts.map(({ model }) => models.find(({ id }) => id === model).base).reverse();
-      assert.deepEqual(named.slice(0, 2), [expected(EASY).model, expected(HARD).model]);
+      const named = receipts.map(({ asked, model }) => [asked, models.find(({ id }) => id === model).base]).reverse();
+      const [easy, hard] = [EASY, HARD].map((message) => expected(message).model);
+      assert.deepEqual([named[0], named[1], named[4]], [[null, easy], [null, hard], ["claude-opus-5-5", easy]]);
       assert.ok(receipts.every(({ site }) => site === new URL(app.url).host));
       assert.doesNotMatch(JSON.stringify(await browser.stored()), /capital|enzyme|story/);
     });

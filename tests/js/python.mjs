@@ -28,7 +28,7 @@ export function pythonEnvironment(name, requirements, { versions, flags = [] } =
     [join(bin, "python"), "-m", "pip", "install", "--quiet", "--disable-pip-version-check", ...flags, "-r", list],
   ]) {
     const { status, error, stderr } = spawnSync(command, args, { encoding: "utf8" });
-    if (status !== 0) return { missing: `${command} ${args.slice(0, 3).join(" ")}: ${error?.message ?? stderr.trim()}` };
+    if (status !== 0) return { missing: `${command} ${args.slice(0, 3).join(" ")}: ${error?.message ?? stderr.trim().split("\n").at(-1)}` };
   }
   writeFileSync(installed, wanted);
   return { bin };

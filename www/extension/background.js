@@ -9,8 +9,9 @@ import { isAuto, onSite, wants, withSite } from "./settings.js";
 import { register } from "./sites.js";
 import { read, record, update } from "./store.js";
 
-/** Names of models kept per site, for the popup to list. */
-const OFFERED_KEPT = 1000;
+/** Names of models kept per site, for the popup to list; a page may say what it likes, and storage has an end. */
+const OFFERED_KEPT = 500;
+const NAME_CHARACTERS = 200;
 
 /** @type {Promise<{ router: Router, catalog: import("pennyroute").Catalog }> | undefined} */
 let loading;
@@ -58,7 +59,8 @@ const ANSWERS = {
     if (!wants(rules, model)) return null;
     const { router, catalog } = await load();
     const allowed = catalog.models.filter(({ provider }) => state.providers[provider]?.allowed ?? true);
-    const named = candidates(allowed, offered?.filter((name) => !rules.never.includes(name)) ?? null, effort, takesEffort);
+    const named = candidates(allowed, offered, effort, takesEffort);
+    for (const [id, { name }] of named) if (rules.never.includes(name)) named.delete(id);
     const { quality, floor, cap_usd, allow, deny } = rules.policy;
     const decision = router.route({
       ...request,
@@ -83,7 +85,8 @@ const ANSWERS = {
 
   /** Keeps the names that a site's servers offer, for the user to mark. */
   async offers({ site, names }) {
-    await update(({ sites }) => withSite(sites, site, { offered: names.slice(0, OFFERED_KEPT) }));
+    const offered = names.filter((name) => typeof name === "string" && name.length <= NAME_CHARACTERS).slice(0, OFFERED_KEPT);
+    await update(({ sites }) => withSite(sites, site, { offered }));
     return true;
   },
 

@@ -26,7 +26,8 @@ receive("used", ({ id }) => {
 });
 
 receive("offers", async ({ names }) => {
-  const known = (await settings()).sites[site]?.offered ?? [];
+  const { privacy, offered: known = [] } = (await settings().catch(() => DEFAULTS)).sites[site] ?? {};
+  if (privacy === "alone") return;
   if (names.some((name) => !known.includes(name)) || known.length !== names.length) ask({ type: "offers", site, names });
 });
 

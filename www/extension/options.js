@@ -37,7 +37,10 @@ async function drawPolicy() {
 async function drawSites() {
   const { sites, policy } = await read();
   const granted = await added();
-  const hosts = [...new Set([...granted.map(hostOf), ...Object.keys(sites)])].sort();
+  // A grant is for all ports of a host; it has a card of its own until one of them was visited.
+  const visited = Object.keys(sites);
+  const unvisited = granted.map(hostOf).filter((hostname) => !visited.some((host) => new URL(`http://${host}`).hostname === hostname));
+  const hosts = [...new Set([...unvisited, ...visited])].sort();
   byId("sites").replaceChildren(...hosts.map((host) => {
     const patterns = ["https:", "http:"].map((scheme) => patternOf(`${scheme}//${host}`));
     const pattern = patterns.find((one) => granted.includes(one));
@@ -57,6 +60,11 @@ function card(host, site, policy, pattern, builtIn) {
   const { on = true, privacy = "ordinary", offered = [], replaceable = [], never = [] } = site;
   const change = (part) => save(({ sites }) => withSite(sites, host, part));
   const names = [...new Set([...offered, ...replaceable, ...never])];
+  // Of a site that is enabled from the start, only what was set can go.
+  const verb = pattern ? "Remove" : "Forget";
+  const summary = h("summary");
+  const tell = (marked) => (summary.textContent = `Models: ${marked} of ${names.length} may be replaced`);
+  tell(replaceable.length);
   const choice = h("select", { onchange: ({ target }) => change({ privacy: target.value }) },
     ...Object.entries(PRIVACY).map(([value, textContent]) => h("option", { value, textContent, selected: value === privacy })));
   return h("article", { className: "card", "aria-label": host },
@@ -66,33 +74,38 @@ function card(host, site, policy, pattern, builtIn) {
         h("label", { className: "switch" },
           h("input", { type: "checkbox", role: "switch", checked: on, "aria-label": `Route requests on ${host}`, onchange: ({ target }) => change({ on: target.checked }) }),
           h("span", { textContent: "Route requests" })),
-        h("button", { type: "button", className: "link", textContent: "Remove", "aria-label": `Remove ${host}`, onclick: () => remove(host, pattern) }))),
+        h("button", { type: "button", className: "link", textContent: verb, "aria-label": `${verb} ${host}`, onclick: () => remove(host, pattern) }))),
     pattern || builtIn ? null : h("p", { className: "quiet", textContent: "The browser no longer grants this site. Add it again above." }),
     h("label", { className: "controls" }, h("span", { textContent: "Prompts here" }), choice),
-    h("details", {}, h("summary", { textContent: `Models: ${replaceable.length} of ${names.length} may be replaced` }),
-      names.length > 0 ? models(host, names, replaceable, never) : h("p", { className: "quiet", textContent: "The page has listed none yet." })),
+    h("details", {}, summary,
+      names.length > 0 ? models(host, names, { replaceable, never }, tell) : h("p", { className: "quiet", textContent: "The page has listed none yet." })),
     h("details", {}, h("summary", { textContent: "Policy of this site" }),
       h("form", { className: "policy" }, ...policyFields(site.policy ?? {}, policy, (part) => save((state) => withPolicy(state, host, part))))));
 }
 
 /**
+ * The models of a site, each to be marked.
  * @param {string} host
  * @param {string[]} names
- * @param {string[]} replaceable
- * @param {string[]} never
+ * @param {{ replaceable: string[], never: string[] }} lists
+ * @param {(replaceable: number) => void} changed
  */
-function models(host, names, replaceable, never) {
-  const mark = (list, name, marked) => save(({ sites }) => {
-    const others = (sites[host]?.[list] ?? []).filter((one) => one !== name);
-    return withSite(sites, host, { [list]: marked ? [...others, name] : others });
-  });
-  const box = (label, checked, onchange) => h("td", {}, h("input", { type: "checkbox", checked, "aria-label": label, onchange: ({ target }) => onchange(target.checked) }));
+function models(host, names, lists, changed) {
+  const marked = { replaceable: new Set(lists.replaceable), never: new Set(lists.never) };
+  const box = (list, name, label, checked, mark) => h("td", {}, h("input", {
+    type: "checkbox", checked, "aria-label": label,
+    onchange: async ({ target }) => {
+      marked[list][target.checked === mark ? "add" : "delete"](name);
+      changed(marked.replaceable.size);
+      await save(({ sites }) => withSite(sites, host, { [list]: [...marked[list]] }));
+    },
+  }));
   return h("div", { className: "scroll", role: "region", "aria-label": `Models on ${host}`, tabIndex: 0 }, h("table", {},
     h("thead", {}, h("tr", {}, ...["Model", "May be replaced", "May be chosen"].map((textContent) => h("th", { scope: "col", textContent })))),
     h("tbody", {}, ...names.map((name) => h("tr", {},
       h("td", { textContent: name }),
-      box(`${name} may be replaced`, replaceable.includes(name), (checked) => mark("replaceable", name, checked)),
-      box(`${name} may be chosen`, !never.includes(name), (checked) => mark("never", name, !checked)))))));
+      box("replaceable", name, `${name} may be replaced`, marked.replaceable.has(name), true),
+      box("never", name, `${name} may be chosen`, !marked.never.has(name), false))))));
 }
 
 /** @param {SubmitEvent} event */

@@ -11,6 +11,13 @@ import { clear, read, update } from "./store.js";
 /** Receipts shown; more are kept. */
 const SHOWN = 4;
 
+/** What was under way when something went wrong, in words. */
+const FAILED = {
+  decide: "The last request was left as it was",
+  record: "The last decision could not be kept",
+  save: "Not saved",
+};
+
 /** The tab's page, if it is one of the web: opening the popup lets us see that one's address. */
 const [tab] = await chrome.tabs.query({ active: true, currentWindow: true });
 const address = /^https?:/.test(tab?.url ?? "") ? new URL(/** @type {string} */ (tab.url)) : null;
@@ -169,13 +176,6 @@ function save(change) {
 async function attempt(write) {
   await write().catch((error) => complain({ during: "save", message: error.message }));
 }
-
-/** What was under way when something went wrong, in words. */
-const FAILED = {
-  decide: "The last request was left as it was",
-  record: "The last decision could not be kept",
-  save: "Not saved",
-};
 
 /** @param {{ message: string, during?: string }} problem */
 function complain({ message, during }) {

@@ -24,15 +24,15 @@ export const openwebui = {
     const effort = body.reasoning_effort ?? params?.reasoning_effort ?? undefined;
     const chat = readOpenAi({
       model: asked,
-      messages: body.messages ?? messages(body),
+      messages: body.messages?.map(asSent) ?? messages(body),
       tools: body.tool_ids?.length > 0 ? body.tool_ids.map((name) => ({ type: "function", function: { name } })) : undefined,
       max_tokens: params?.max_tokens ?? undefined,
       reasoning_effort: effort,
     }, url.pathname.replace(/\/chat\/completions$/, ""));
     return chat && {
       ...chat,
-      // An effort in the request would hold for all models asked side by side.
-      effortField: answers.length > 1 ? null : chat.effortField,
+      // An effort in the request would hold for the other models beside it too.
+      effortField: answers.every(({ model_id }) => model_id === asked) ? chat.effortField : null,
       also: (name) => ({
         model: model === asked ? name : model,
         message_ids: answers.map((answer) => (answer.model_id === asked ? { ...answer, model_id: name } : answer)),
@@ -40,6 +40,15 @@ export const openwebui = {
     };
   },
 };
+
+/**
+ * A message of a temporary chat: the answers of models are there as items of output.
+ * @param {any} message
+ */
+function asSent({ role, content, output }) {
+  const texts = () => output?.flatMap((item) => item.content ?? []).map(({ text }) => text).filter((text) => typeof text === "string").join("\n");
+  return { role, content: content ?? texts() };
+}
 
 /** @param {any} body */
 function messages({ params, user_message }) {
