@@ -18,6 +18,8 @@ const artifacts = readFileSync(join(dist, "artifacts.bin"));
 let asked = 0;
 const held = [];
 const server = createServer((request, response) => {
+  // A connection that is kept may close just as the next test reuses it.
+  response.setHeader("connection", "close");
   if (request.url === "/page") return void response.writeHead(200, { "content-type": "text/html" }).end("<!doctype html><p>No such page");
   response.writeHead(200, { "content-length": artifacts.length });
   if (request.url === "/truncated") {
