@@ -1,17 +1,19 @@
-// What every host shares: the class over the wasm one, and the ways bytes arrive. The entries beside
-// this file say only where the module and the artifacts come from on their host.
+// What every host shares: the class over the wasm one. The entries beside this file say only where the
+// module and the artifacts come from on their host; load.js, how they arrive.
 
-import init, { initSync, Router as Wasm } from "./pennyroute.js";
+import { Router as Wasm } from "./pennyroute.js";
 import { PennyrouteError } from "./error.js";
-import { explain } from "./explain.js";
+import { Explainer } from "./explain.js";
 import { Feedback } from "./feedback.js";
-import { asBytes, asColumns, asNumber, asPennyrouteError, asRequest, checkDepth, guard } from "./values.js";
+import { curve, plan } from "./optimize.js";
+import { asBytes, asColumns, asNumber, asRequest, checkDepth, guard } from "./values.js";
 
-export { PennyrouteError, asBytes };
+export { PennyrouteError };
 
 export class Router {
   #wasm;
   #feedback = new Feedback();
+  #explainer = new Explainer();
 
   constructor(artifacts, { catalog, index, outcomes = [] } = {}) {
     checkDepth(catalog, "bad_catalog", "catalog");
@@ -35,7 +37,7 @@ export class Router {
   explain(request) {
     return this.#call((wasm) => {
       const [asked, now] = [this.#asked(request), Date.now()];
-      return explain(wasm, asked, this.#decide(wasm, asked, now), now);
+      return this.#explainer.explain(wasm, asked, this.#decide(wasm, asked, now), now);
     });
   }
 
@@ -46,12 +48,14 @@ export class Router {
     });
   }
 
-  plan(problem, { work, onProgress } = {}) {
-    return watched(onProgress, (watch) => this.#call(() => Wasm.plan(problem, work, watch)));
+  plan(problem, options) {
+    this.#alive();
+    return plan(problem, options);
   }
 
-  curve(problem, points = 50, { onProgress } = {}) {
-    return watched(onProgress, (watch) => this.#call(() => Wasm.curve(problem, points, watch)));
+  curve(problem, points, options) {
+    this.#alive();
+    return curve(problem, points, options);
   }
 
   frontier(at) {
@@ -99,6 +103,7 @@ export class Router {
   setCatalog(catalog) {
     checkDepth(catalog, "bad_catalog", "catalog");
     this.#call((wasm) => this.#feedback.setCatalog(wasm, catalog));
+    this.#explainer.forget();
   }
 
   checkCatalog(catalog, at) {
@@ -151,109 +156,24 @@ export class Router {
   #tell(outcomes, options) {
     return this.#call((wasm) => {
       if (!Array.isArray(outcomes)) throw new PennyrouteError("bad_request", "outcomes: must be an array");
-      return this.#feedback.tell(wasm, outcomes, Date.now(), options);
+      const result = this.#feedback.tell(wasm, outcomes, Date.now(), options);
+      if (result.models.length > 0) this.#explainer.forget();
+      return result;
     });
   }
 
   #call(method) {
-    const wasm = this.#wasm;
-    if (!wasm) throw new PennyrouteError("bad_request", "this router has been freed");
+    const wasm = this.#alive();
     return guard(() => method(wasm));
+  }
+
+  #alive() {
+    if (!this.#wasm) throw new PennyrouteError("bad_request", "this router has been freed");
+    return this.#wasm;
   }
 }
 // Hosts without `using` have no such symbol.
 if (Symbol.dispose) Router.prototype[Symbol.dispose] = Router.prototype.free;
-
-let ready;
-let constructed = false;
-
-/** Instantiates the module that `source` brings (bytes, a Response, a compiled module), once. */
-export function instantiate(source) {
-  ready ??= Promise.resolve()
-    .then(source)
-    .then((module_or_path) => init({ module_or_path }))
-    .then(construct)
-    .catch((error) => {
-      // The next load may have more luck with its network.
-      ready = undefined;
-      throw asPennyrouteError(error, "bad_artifact");
-    });
-  return ready;
-}
-
-/** The same without waiting, for a host that has the module at hand. */
-export function instantiateSync(module) {
-  guard(() => construct(initSync({ module })), "bad_artifact");
-}
-
-// tract registers its kernels in constructors. The linker would have every export run them all at every
-// call, ten times the cost of a decision, unless their caller is exported too: then it is up to us.
-function construct(exports) {
-  if (!constructed) exports.__wasm_call_ctors();
-  constructed = true;
-}
-
-/** The artifacts that `options` bring, or else those that `packed` does. */
-export async function artifactsFrom(options, packed, fetchBytes = fetchWithProgress) {
-  const { artifacts = packed, onProgress } = options;
-  const bytes = asBytes(artifacts);
-  if (bytes) return bytes;
-  if (typeof artifacts !== "string" && !(artifacts instanceof URL)) {
-    throw new PennyrouteError("bad_artifact", "`artifacts` must be bytes or a URL");
-  }
-  try {
-    return await fetchBytes(artifacts, onProgress);
-  } catch (error) {
-    throw asPennyrouteError(error, "bad_artifact");
-  }
-}
-
-/** Fetches a file, or throws with its URL and status. */
-export async function fetchFile(url) {
-  const response = await fetch(url);
-  if (!response.ok) throw new PennyrouteError("bad_artifact", `${url}: HTTP ${response.status}`);
-  return response;
-}
-
-/** Fetches bytes, reporting how many have arrived. */
-export async function fetchWithProgress(url, onProgress) {
-  const response = await fetchFile(url);
-  if (!onProgress || !response.body) return new Uint8Array(await response.arrayBuffer());
-  // The length on the wire says nothing of the length of compressed content.
-  const total = response.headers.get("content-encoding") ? undefined : Number(response.headers.get("content-length")) || undefined;
-  const chunks = [];
-  let loaded = 0;
-  for (const reader = response.body.getReader(); ; ) {
-    const { done, value } = await reader.read();
-    if (done) break;
-    chunks.push(value);
-    loaded += value.length;
-    onProgress(loaded, total);
-  }
-  return new Uint8Array(await new Blob(chunks).arrayBuffer());
-}
-
-// Calls a method of wasm with a function that tells `onProgress`. What that throws ends the search, and
-// is what the caller gets to see.
-function watched(onProgress, method) {
-  if (typeof onProgress !== "function") return method(onProgress);
-  let thrown;
-  const watch = (stage, work_left) => {
-    try {
-      return onProgress({ stage, work_left });
-    } catch (error) {
-      thrown = { error };
-      return false;
-    }
-  };
-  try {
-    const result = method(watch);
-    if (!thrown) return result;
-  } catch (error) {
-    if (!thrown) throw error;
-  }
-  throw thrown.error;
-}
 
 function uuid() {
   // A page without TLS has no randomUUID.
