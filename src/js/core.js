@@ -3,30 +3,48 @@
 
 import init, { initSync, Router as Wasm } from "./pennyroute.js";
 import { PennyrouteError } from "./error.js";
+import { estimateBatch } from "./batch.js";
+import { explain } from "./explain.js";
+import { Feedback } from "./feedback.js";
+import { asBytes, asColumns, asNumber, asPennyrouteError, asRequest, checkDepth, guard } from "./values.js";
 
-export { PennyrouteError };
-
-/** Deepest nesting of a value that is read whole; one that contains itself would exhaust the wasm stack. */
-const MAX_DEPTH = 64;
+export { PennyrouteError, asBytes };
 
 export class Router {
   #wasm;
+  #feedback = new Feedback();
 
-  constructor(artifacts, { catalog, index } = {}) {
+  constructor(artifacts, { catalog, index, outcomes = [] } = {}) {
     checkDepth(catalog, "bad_catalog", "catalog");
     this.#wasm = guard(() => new Wasm(artifacts, catalog, asBytes(index) ?? index));
+    try {
+      this.#tell(outcomes, { wait: true });
+    } catch (error) {
+      this.free();
+      throw error;
+    }
   }
 
   route(request) {
-    const start = performance.now();
-    const decision = this.#call((wasm) => wasm.route(asRequest(request), Date.now()));
-    decision.id = uuid();
-    decision.elapsed_us = Math.round((performance.now() - start) * 1000);
-    return decision;
+    return this.#call((wasm) => this.#decide(wasm, this.#asked(request), Date.now()));
   }
 
   estimate(request) {
     return this.#call((wasm) => wasm.estimate(asRequest(request), Date.now()));
+  }
+
+  explain(request) {
+    return this.#call((wasm) => {
+      const [asked, now] = [this.#asked(request), Date.now()];
+      return explain(wasm, asked, this.#decide(wasm, asked, now), now);
+    });
+  }
+
+  estimateBatch(requests) {
+    return this.#call((wasm) => {
+      if (!Array.isArray(requests) || !requests.length) throw new PennyrouteError("bad_request", "requests: must be an array, not empty");
+      return estimateBatch(wasm, requests.map((request) => this.#asked(request)), Date.now());
+    });
   }
 
   plan(problem, { work, onProgress } = {}) {
@@ -48,13 +66,16 @@ export class Router {
   fit(outcomes) {
     return this.#call((wasm) => {
       if (!Array.isArray(outcomes) || !outcomes.length) throw new PennyrouteError("bad_request", "outcomes: must be an array, not empty");
-      const column = (field, convert) =>
-        Float64Array.from(outcomes, (row, i) => asNumber(convert(row?.[field]), `outcomes[${i}].${field}`));
-      const correct = column("correct", (value) => (typeof value === "boolean" ? Number(value) : value));
-      const output_tokens = column("output_tokens", (value) => value ?? NaN); // NaN: not counted
-      const requests = outcomes.map(({ prompt, messages, model }) => asRequest({ prompt, messages, model }));
-      return wasm.fit(requests, correct, output_tokens);
+      return wasm.fit(...asColumns(outcomes));
     });
+  }
+
+  feedback(outcomes) {
+    return this.#tell(Array.isArray(outcomes) ? outcomes : [outcomes]);
+  }
+
+  outcomes() {
+    return this.#call(() => this.#feedback.outcomes());
   }
 
   abilityFromScores(scores) {
@@ -78,7 +99,7 @@ export class Router {
 
   setCatalog(catalog) {
     checkDepth(catalog, "bad_catalog", "catalog");
-    this.#call((wasm) => wasm.setCatalog(catalog));
+    this.#call((wasm) => this.#feedback.setCatalog(wasm, catalog));
   }
 
   setIndex(index) {
@@ -92,6 +113,31 @@ export class Router {
   free() {
     this.#wasm?.free();
     this.#wasm = undefined;
+  }
+
+  /** A request as wasm takes it, without the models that fail at this moment. */
+  #asked(request) {
+    const asked = asRequest(request);
+    const failing = this.#feedback.unhealthy(Date.now());
+    if (failing.length === 0) return asked;
+    const { unhealthy = [] } = asked ?? {};
+    // Anything but a list is for wasm to refuse.
+    return Array.isArray(unhealthy) ? { ...asked, unhealthy: [...unhealthy, ...failing] } : asked;
+  }
+
+  #decide(wasm, asked, now) {
+    const start = performance.now();
+    const decision = wasm.route(asked, now);
+    decision.id = uuid();
+    decision.elapsed_us = Math.round((performance.now() - start) * 1000);
+    return decision;
+  }
+
+  #tell(outcomes, options) {
+    return this.#call((wasm) => {
+      if (!Array.isArray(outcomes)) throw new PennyrouteError("bad_request", "outcomes: must be an array");
+      return this.#feedback.tell(wasm, outcomes, Date.now(), options);
+    });
   }
 
   #call(method) {
@@ -172,27 +218,6 @@ export async function fetchWithProgress(url, onProgress) {
   return new Uint8Array(await new Blob(chunks).arrayBuffer());
 }
 
-/** A view of the bytes of a buffer or a view; undefined for anything else. */
-export function asBytes(value) {
-  if (ArrayBuffer.isView(value)) return new Uint8Array(value.buffer, value.byteOffset, value.byteLength);
-  // By tag, because a buffer may come from another realm.
-  if (Object.prototype.toString.call(value) === "[object ArrayBuffer]") return new Uint8Array(value);
-  return undefined;
-}
-
-function asRequest(request) {
-  if (typeof request === "string") return { prompt: request };
-  if (request === null || typeof request !== "object") return request;
-  checkDepth(request.tools, "bad_request", "request field `tools`");
-  // A field that is undefined is a field that is absent.
-  return Object.fromEntries(Object.entries(request).filter(([, value]) => value !== undefined));
-}
-
-function asNumber(value, place) {
-  if (typeof value !== "number") throw new PennyrouteError("bad_request", `${place}: must be a number`);
-  return value;
-}
-
 // Calls a method of wasm with a function that tells `onProgress`. What that throws ends the search, and
 // is what the caller gets to see.
 function watched(onProgress, method) {
@@ -213,28 +238,6 @@ function watched(onProgress, method) {
     if (!thrown) throw error;
   }
   throw thrown.error;
-}
-
-// Errors that Pennyroute means come through as they are; anything else is a defect of its own.
-function guard(call, code = "internal") {
-  try {
-    return call();
-  } catch (error) {
-    throw asPennyrouteError(error, code);
-  }
-}
-
-function asPennyrouteError(error, code) {
-  if (error instanceof PennyrouteError) return error;
-  return new PennyrouteError(code, String(error?.message ?? error), { cause: error });
-}
-
-function checkDepth(value, code, place, depth = 0) {
-  if (depth > MAX_DEPTH) throw new PennyrouteError(code, `${place}: is nested too deeply, or contains itself`);
-  if (value === null || typeof value !== "object") return;
-  for (const inner of Object.values(value)) {
-    if (inner !== null && typeof inner === "object") checkDepth(inner, code, place, depth + 1);
-  }
 }
 
 function uuid() {

@@ -227,17 +227,87 @@ export interface Ability {
   note?: string;
 }
 
-/** How a model of the catalog did on one query. */
+/** How a call of a model of the catalog went. */
 export interface Outcome {
-  /** What was asked; or give `messages`. */
-  prompt?: string;
-  messages?: Message[];
   /** The model's id in the catalog. A new model gets an entry (`setCatalog`) first, with `ability: null`. */
   model: string;
+  /** What was asked; or give `messages`. Needed with `correct`. */
+  prompt?: string;
+  messages?: Message[];
   /** How good the answer was: `true` or 1 right, `false` or 0 wrong, grades between allowed. */
-  correct: boolean | number;
+  correct?: boolean | number;
   /** Output tokens as billed, reasoning included. */
   output_tokens?: number;
+  /** The call failed: what went wrong, in words of the caller's. Not together with `correct`. */
+  error?: string;
+  /** When it ended, RFC 3339. Default: now; a moment in the future counts as now. */
+  at?: string;
+}
+
+/** An outcome whose answer was graded: what abilities are fitted to. */
+export type GradedOutcome = Outcome & Required<Pick<Outcome, "correct">>;
+
+/** What `feedback` changed. */
+export interface FeedbackResult {
+  /** Models with graded answers among the outcomes just told; `outcomes` counts all that the router has of it. */
+  models: { model: string; before: Ability | null; ability: Ability; outcomes: number }[];
+  /** Models that are left alone now because their calls failed. */
+  unhealthy: string[];
+}
+
+/** A decision, what it was chosen among, and what other targets would choose. */
+export interface Explanation {
+  decision: Decision;
+  /**
+   * The price of quality that was used, `steer` included: USD per unit of mean quality. Infinity where the target is
+   * out of reach (the best answer is taken, whatever it costs), 0 where the cheapest choices reach it.
+   */
+  lambda: number;
+  /** The chosen model, the others in the order in which the router would choose them, then those that are excluded. */
+  candidates: ExplainedCandidate[];
+  /** What each target of mean quality chooses for this query, in rising order, from 0 to 1; empty without a candidate. */
+  switches: {
+    model: string;
+    /** Chosen for targets above this (the first one: from 0), */
+    quality_from: number;
+    /** up to this one, included. */
+    quality_to: number;
+  }[];
+}
+
+/** One model of a decision. */
+export interface ExplainedCandidate {
+  model: string;
+  standing: "chosen" | "fallback" | "candidate" | "excluded";
+  /** Why it is excluded. */
+  code?: ExclusionCode;
+  /** Estimates, where the model has an ability and a price: also of models that are excluded. */
+  quality: Interval | null;
+  cost_usd: Interval | null;
+  output_tokens: Interval | null;
+  /**
+   * What the choice minimises among candidates (that reach the floor), USD: cost − lambda · quality, the cost with
+   * `surcharges` and less what `reuse` will save. null if excluded, and where lambda is infinite.
+   */
+  net_usd: number | null;
+}
+
+/** Estimates of a batch, model-major as in `PlanProblem`: entry of query i and model j stands at j·queries + i. */
+export interface BatchEstimates {
+  queries: number;
+  models: number;
+  /** The models' ids: every one with an ability and a price, in the order of the catalog. */
+  ids: string[];
+  /** Expected cost of each pair, USD; NaN where the gates exclude the model for the query. */
+  cost_usd: Float64Array;
+  /** Expected quality of each pair, 0 to 1. */
+  quality: Float64Array;
+  /** Expected output tokens of each pair. */
+  output_tokens: Float64Array;
+  /** Per query, in tokens of o200k, or as the request counts them. */
+  input_tokens: Float64Array;
+  /** Per query, 1 or 0: whether it resembles what the predictor was trained on. */
+  in_distribution: Uint8Array;
 }
 
 /** What outcomes taught. */
@@ -264,6 +334,11 @@ export interface LoadOptions {
   catalog?: Catalog;
   /** A retrieval index of your own history (`pennyroute index`) instead of the packed one. */
   index?: Uint8Array;
+  /**
+   * What a router before this one was told (`outcomes()`), to start with. Outcomes of models that the catalog does
+   * not have are kept until it has them (`setCatalog`).
+   */
+  outcomes?: Outcome[];
   /** Called while the artifacts arrive. */
   onProgress?: (loadedBytes: number, totalBytes: number | undefined) => void;
 }
@@ -272,7 +347,7 @@ export interface LoadOptions {
 export class PennyrouteError extends Error {
   readonly code:
     | "bad_request" | "bad_catalog" | "bad_artifact" | "bad_index" | "bad_number" | "unsupported_version"
-    | "bad_input" | "bad_problem" | "no_candidate" | "all_attempts_failed" | "models_unknown" | "internal";
+    | "bad_input" | "bad_problem" | "cancelled" | "no_candidate" | "all_attempts_failed" | "models_unknown" | "internal";
 }
 
 /** Routes queries over one catalog. Free it, or declare it with `using`, when it is no longer needed. */
@@ -284,6 +359,18 @@ export class Router {
   route(request: string | RouteRequest): Decision;
   /** The estimates behind a decision, for every priced model with an ability, gates aside. */
   estimate(request: string | RouteRequest): Estimates;
+  /**
+   * A decision with its reasons in numbers: every model's estimates and standing, the price of quality, and at which
+   * targets the choice would switch. Takes several times as long as `route`.
+   */
+  explain(request: string | RouteRequest): Explanation;
+  /**
+   * Estimates of many requests, not none, for `plan({ ...batch, quality_target })`. Each request's own policy decides
+   * which pairs are forbidden; its target is the plan's business. Some 2 ms a request, and it does not return before
+   * all are done: a page gives it some dozens at a time, or leaves it to `pennyroute/worker`.
+   * An error names the request: `requests[3]: …`.
+   */
+  estimateBatch(requests: (string | RouteRequest)[]): BatchEstimates;
   /** The best assignment of a batch. */
   plan(problem: PlanProblem, options?: PlanOptions): Plan;
   /**
@@ -301,7 +388,21 @@ export class Router {
    * is: `router.setCatalog(router.fit(outcomes).catalog)` puts them to use. Any number of outcomes will do; the
    * fewer, the more the prior counts. Each row counts as independent of the others.
    */
-  fit(outcomes: Outcome[]): Fitted;
+  fit(outcomes: GradedOutcome[]): Fitted;
+  /**
+   * Learns from outcomes, in memory only. A graded answer (`correct`) moves its model's ability and length at once:
+   * they are refitted, from where they stood before any feedback, with all the model's outcomes, so that each counts
+   * once in whatever order they come. That takes some 0.3 ms for each of them: give many at once rather than one by one.
+   * An `error` keeps its model out of decisions (`unhealthy`), by the host's clock: for 5 s, doubled up to 5 min with
+   * each further one since the model's last success, which is any outcome without `error`.
+   * A bad outcome throws, naming its place (`outcomes[3].correct`), and then none of them has counted.
+   */
+  feedback(outcomes: Outcome | Outcome[]): FeedbackResult;
+  /**
+   * What `feedback` was told, prompts included, to be stored and given to `Router.load({ outcomes })`. Successes
+   * without a grade, and failures that a success or seven later failures have made irrelevant, are not kept.
+   */
+  outcomes(): Outcome[];
   /**
    * The ability that published scores suggest, for an entry of the catalog: percent (Elo as it is) by score,
    * such as `{ aa_gpqa_diamond: 71.2, lmarena_text_elo: 1412 }`. An unknown name throws, naming those near it.
@@ -314,7 +415,10 @@ export class Router {
   cost(model: string, usage: { input_tokens: number; cached_tokens?: number; output_tokens: number }, at?: string): number;
   /** A copy of the catalog in use. */
   catalog(): Catalog;
-  /** Replaces the catalog; a bad one throws and leaves the old one in use. */
+  /**
+   * Replaces the catalog; a bad one throws and leaves the old one in use. Outcomes told by `feedback` stay in force:
+   * the models are refitted from the abilities of the new catalog.
+   */
   setCatalog(catalog: Catalog): void;
   /** Replaces the retrieval index; a bad one throws and leaves the old one in use. */
   setIndex(index: Uint8Array): void;

@@ -1,0 +1,161 @@
+// What a router was told of its models: which answers were right, which calls failed.
+//
+// Abilities are always refitted from where they started, with every outcome of the model so far: each
+// counts once, whatever the order in which they were told. A model whose calls fail is left alone for a
+// while, the longer the more of them fail in a row. All of it is in memory only.
+
+import { PennyrouteError } from "./error.js";
+import { asColumns, asRequest, checkDepth } from "./values.js";
+
+/** How long the first failure since a success keeps a model out; each further one doubles it. */
+const FIRST_REST_MS = 5_000;
+const LONGEST_REST_MS = 300_000;
+/** Failures in a row that lengthen the rest; earlier ones need not be kept. */
+const FAILURES_KEPT = 1 + Math.ceil(Math.log2(LONGEST_REST_MS / FIRST_REST_MS));
+
+const RFC_3339 = /^\d{4}-\d\d-\d\d[Tt ]\d\d:\d\d:\d\d(\.\d+)?([Zz]|[+-]\d\d:\d\d)$/;
+
+export class Feedback {
+  /** Graded answers, and failures since the last success of their model, in the order in which they were told. */
+  #kept = [];
+  /** Ability and length of a model before any of its outcomes, by id. */
+  #starting = new Map();
+
+  /**
+   * Learns from outcomes. A model that the catalog does not have is refused, or with `wait` its outcomes
+   * are kept until a catalog has it.
+   */
+  tell(wasm, outcomes, now, { wait = false } = {}) {
+    if (outcomes.length === 0) return { models: [], unhealthy: this.unhealthy(now) };
+    const catalog = wasm.catalog();
+    const entries = new Map(catalog.models.map((entry) => [entry.id, entry]));
+    const told = outcomes.map((outcome, i) => read(outcome, `outcomes[${i}]`, now));
+    for (const [i, { model }] of told.entries()) {
+      if (wait || entries.has(model)) continue;
+      throw new PennyrouteError("bad_request", `outcomes[${i}].model: the catalog has no model \`${model}\``);
+    }
+    const places = told.flatMap((row, i) => (graded(row) && entries.has(row.model) ? [i] : []));
+    // Those that wait are fitted too, for another model and to no effect, so that none is kept that is wrong.
+    const waiting = told.flatMap((row, i) => (graded(row) && !entries.has(row.model) ? [i] : []));
+    if (waiting.length > 0) checked(wasm, waiting.map((i) => ({ ...told[i], model: catalog.models[0].id })), waiting);
+    const models = new Set(places.map((i) => told[i].model));
+    for (const id of models) if (!this.#starting.has(id)) this.#starting.set(id, start(entries.get(id)));
+    // The new ones come first, so that an error about the n-th is about the n-th of `places`.
+    const rows = [...places.map((i) => told[i]), ...this.#kept.filter((row) => graded(row) && models.has(row.model))];
+    let fitted = [];
+    try {
+      fitted = this.#refit(wasm, catalog, rows);
+    } catch (error) {
+      for (const id of models) if (!this.#kept.some((row) => graded(row) && row.model === id)) this.#starting.delete(id);
+      throw placed(error, places);
+    }
+    this.#kept = current([...this.#kept, ...told]);
+    return {
+      models: fitted.map(({ model, ability, outcomes }) => ({ model, before: entries.get(model).ability, ability, outcomes })),
+      unhealthy: this.unhealthy(now),
+    };
+  }
+
+  /** Puts a catalog in use, and to it what the outcomes so far have to say. */
+  setCatalog(wasm, catalog) {
+    const before = wasm.catalog();
+    wasm.setCatalog(catalog);
+    const rows = this.#kept.filter(graded);
+    if (rows.length === 0) return;
+    const next = wasm.catalog();
+    const was = new Map(before.models.map((entry) => [entry.id, entry]));
+    const started = this.#starting;
+    this.#starting = new Map();
+    const told = new Set(rows.map(({ model }) => model));
+    for (const entry of next.models.filter(({ id }) => told.has(id))) {
+      // An entry that was taken from catalog() and comes back as it was has its outcomes in it already.
+      const same = JSON.stringify(start(entry)) === JSON.stringify(start(was.get(entry.id) ?? {}));
+      this.#starting.set(entry.id, (same && started.get(entry.id)) || start(entry));
+    }
+    this.#refit(wasm, next, rows.filter(({ model }) => this.#starting.has(model)));
+  }
+
+  /** Models to leave alone now. */
+  unhealthy(now) {
+    const failures = new Map();
+    for (const { model, error, at } of this.#kept) {
+      if (error !== undefined) failures.set(model, [...(failures.get(model) ?? []), Date.parse(at)]);
+    }
+    const until = (times) => Math.max(...times) + Math.min(LONGEST_REST_MS, FIRST_REST_MS * 2 ** (times.length - 1));
+    return [...failures].filter(([, times]) => now < until(times)).map(([model]) => model);
+  }
+
+  /** A copy of what is kept. */
+  outcomes() {
+    return structuredClone(this.#kept);
+  }
+
+  /** Fits the models of `rows` to them, each from where it started, and puts that in use; or changes nothing. */
+  #refit(wasm, catalog, rows) {
+    if (rows.length === 0) return [];
+    const models = new Set(rows.map(({ model }) => model));
+    const columns = asColumns(rows);
+    const entry = (it) => (models.has(it.id) ? { ...it, ...this.#starting.get(it.id) } : it);
+    try {
+      wasm.setCatalog({ ...catalog, models: catalog.models.map(entry) });
+      const fitted = wasm.fit(...columns);
+      wasm.setCatalog(fitted.catalog);
+      return fitted.models;
+    } catch (error) {
+      wasm.setCatalog(catalog);
+      throw error;
+    }
+  }
+}
+
+function checked(wasm, rows, places) {
+  try {
+    wasm.fit(...asColumns(rows));
+  } catch (error) {
+    throw placed(error, places);
+  }
+}
+
+const graded = ({ correct }) => correct !== undefined;
+
+const start = ({ ability = null, length = null }) => ({ ability, length });
+
+/** One outcome, checked as far as fitting it does not; a copy, so that what is kept cannot change. */
+function read(outcome, place, now) {
+  const refuse = (field, what) => {
+    throw new PennyrouteError("bad_request", `${place}${field}: ${what}`);
+  };
+  if (outcome === null || typeof outcome !== "object") refuse("", "must be an object");
+  const { model, prompt, messages, correct, output_tokens, error, at } = outcome;
+  if (typeof model !== "string") refuse(".model", "must be the id of a model");
+  if (error !== undefined && typeof error !== "string") refuse(".error", "must be a string");
+  if (error !== undefined && correct !== undefined) refuse(".error", "is given together with `correct`");
+  if (at !== undefined && !(typeof at === "string" && RFC_3339.test(at) && Date.parse(at) === Date.parse(at))) refuse(".at", "must be an RFC 3339 time");
+  checkDepth(messages, "bad_request", `${place}.messages`);
+  // A clock that runs ahead must not keep a model out for longer.
+  const moment = new Date(Math.min(now, at === undefined ? now : Date.parse(at))).toISOString();
+  const row = asRequest({ model, prompt, messages, correct, output_tokens, error, at: moment });
+  try {
+    return structuredClone(row);
+  } catch {
+    return refuse(".messages", "must be plain data");
+  }
+}
+
+/** What is worth keeping: graded answers, and per model the last failures since its last success. */
+function current(rows) {
+  const failures = new Map();
+  for (const row of rows.slice().sort((a, b) => Date.parse(a.at) - Date.parse(b.at))) {
+    const { model, error } = row;
+    failures.set(model, error === undefined ? [] : [...(failures.get(model) ?? []), row].slice(-FAILURES_KEPT));
+  }
+  const kept = new Set([...failures.values()].flat());
+  return rows.filter((row) => graded(row) || kept.has(row));
+}
+
+/** An error of a fit about its n-th row, as one about the n-th of `places`. */
+function placed(error, places) {
+  if (!(error instanceof PennyrouteError)) return error;
+  const message = error.message.replace(/outcomes\[(\d+)\]/, (_, row) => `outcomes[${places[row]}]`);
+  return new PennyrouteError(error.code, message, { cause: error });
+}
