@@ -204,12 +204,12 @@ test("all else goes through with its arguments untouched", async () => {
 });
 
 describe("fallback", () => {
-  const kinds = ["429", "500", "529", "404", "400", "cut", "stall", "error_frame", "empty"];
-  const failureOf = { cut: "network", stall: "timeout", error_frame: "bad_reply", empty: "bad_reply" };
+  const kinds = ["429", "500", "529", "404", "400", "cut", "error_frame", "empty"];
+  const failureOf = { cut: "network", error_frame: "bad_reply", empty: "bad_reply" };
   for (const stream of [false, true]) {
     test(`after every kind of failure, in the decision's order, ${stream ? "streamed" : "whole"}`, async () => {
       for (const kind of kinds) {
-        const { openai, decisions, receipts, calls } = simulated({ firstTokenMs: 200, replyMs: 200 });
+        const { openai, decisions, receipts, calls } = simulated();
         // The two first are to fail: which they are, the same policy tells.
         const two = order(router.route({ messages: MESSAGES, model: "auto" })).slice(0, 2);
         const simulate = Object.fromEntries(two.map((name) => [name, kind]));
@@ -226,9 +226,8 @@ describe("fallback", () => {
     });
   }
 
-  test("a stream that stalls, ends or goes wrong after a mere role falls back", async () => {
+  test("a stream that ends or goes wrong after a mere role falls back", async () => {
     const starts = {
-      stalls: () => {},
       ends: (response) => response.end(),
       "says it is done": (response) => response.end("data: [DONE]\n\n"),
       "reports an error": (response) => response.end('data: {"error":{"message":"no GPU"}}\n\n'),
@@ -240,13 +239,47 @@ describe("fallback", () => {
       const url = await serve((request, response) => {
         sse(response).write(delta({ role: "assistant", content: "" }), () => (++calls === 1 ? then(response) : response.end(delta({ content: "Hi." }) + delta({}, "stop") + "data: [DONE]\n\n")));
       });
-      const { openai, receipts } = client(url, { firstTokenMs: 300 });
+      const { openai, receipts } = client(url);
       const chunks = await collect(await openai.chat.completions.create({ model: "auto", messages: MESSAGES, stream: true }));
       assert.equal(textOf(chunks), "Hi.", name);
       assert.equal(calls, 2, name);
       assert.equal(receipts[0].failed.length, 1, name);
     }
   });
+
+  for (const [what, start, stream, ms] of [
+    ["a whole reply that does not come within replyMs", () => {}, false, 180_000],
+    ["a stream whose first byte does not come within firstTokenMs", () => {}, true, 60_000],
+    ["a stream whose first token does not", (response) => sse(response).write(delta({ role: "assistant" })), true, 60_000],
+  ]) {
+    test(`${what} falls back`, async (t) => {
+      t.mock.timers.enable({ apis: ["setTimeout"] });
+      const server = new EventEmitter();
+      const models = [];
+      const url = await serve((request, response, body) => {
+        models.push(body.model);
+        if (models.length === 1) {
+          response.once("close", () => server.emit("close"));
+          start(response);
+          return server.emit("call");
+        }
+        if (stream) sse(response).end(`${delta({ content: "Hi." })}${delta({}, "stop")}data: [DONE]\n\n`);
+        else json(response, 200, reply(body.model, "Hi."));
+      });
+      const { openai, receipts, decisions } = client(url);
+      const [called, closed] = [once(server, "call"), once(server, "close")];
+      const asking = openai.chat.completions.create({ model: "auto", messages: MESSAGES, stream });
+      await called;
+      t.mock.timers.tick(ms - 1);
+      assert.equal(models.length, 1);
+      t.mock.timers.tick(1);
+      const answer = await asking;
+      assert.equal(stream ? textOf(await collect(answer)) : answer.choices[0].message.content, "Hi.");
+      await closed;
+      assert.deepEqual(models, order(decisions[0]).slice(0, 2));
+      assert.deepEqual(receipts[0].failed, [{ model: decisions[0].model, failure: "timeout" }]);
+    });
+  }
 
   test("ends with the first token: what breaks later is the client's to see", async () => {
     const { openai, calls, receipts } = simulated();
@@ -272,9 +305,20 @@ describe("fallback", () => {
       assert.equal(receipts[0].served, null);
       assert.equal(receipts[0].id, decisions[0].id);
     }
-    const { openai, calls } = simulated({ deadlineMs: 200 });
-    const error = await openai.chat.completions.create({ model: "auto", messages: MESSAGES, simulate: "stall" }).catch((error) => error);
-    assert.deepEqual([error.status, calls.length], [504, 1]);
+  });
+
+  test("no model is waited for beyond the deadline, and none is tried after it", async (t) => {
+    t.mock.timers.enable({ apis: ["setTimeout", "Date"], now: Date.now() });
+    const server = new EventEmitter();
+    const url = await serve(() => server.emit("call"));
+    const called = once(server, "call");
+    const { openai, calls } = client(url, { deadlineMs: 5_000 });
+    const asking = openai.chat.completions.create({ model: "auto", messages: MESSAGES }).catch((error) => error);
+    await called;
+    t.mock.timers.tick(5_000);
+    const error = await asking;
+    assert.deepEqual([error.status, error.code, calls.length], [504, "all_attempts_failed", 1]);
+    assert.match(error.message, /timeout \(no answer within 5 s\)/);
   });
 
   test("a redirect is not followed", async () => {
