@@ -262,6 +262,13 @@ for (const { sdk, specification, ai, createOpenAICompatible } of VERSIONS) {
         assert.ok((await parts).includes("abort"));
         assert.equal(sent.length, 1);
       }
+      const { url, events } = await endless((response) => sse(response).write(chunk("Hi")));
+      const closed = once(events, "close");
+      const { stream } = await routed({}, { url }).pennyroute("auto").doStream({ prompt: [{ role: "user", content: [{ type: "text", text: PROMPT }] }] });
+      const reader = stream.getReader();
+      while ((await reader.read()).value.type !== "text-delta");
+      await reader.cancel();
+      await closed;
       const { pennyroute, sent } = routed({ router: new Promise(() => {}) });
       const stop = new AbortController();
       const asking = generateText({ model: pennyroute("auto"), prompt: PROMPT, abortSignal: stop.signal });

@@ -166,7 +166,7 @@ describe("an answer", () => {
     const address = `${simulator.url}/server/v1/chat/completions?a=b`;
     const init = { method: "POST", headers: { authorization: `Bearer ${KEY}` } };
     for (const args of [
-      [address, { ...init, body: text }],
+      [address, { ...init, headers: { ...init.headers, "content-length": String(text.length) }, body: text }],
       [new URL(address), { ...init, body: new TextEncoder().encode(text) }],
       [address, { ...init, body: new Blob([text]) }],
       [new Request(address, { ...init, body: text })],
@@ -231,18 +231,23 @@ describe("fallback", () => {
       ends: (response) => response.end(),
       "says it is done": (response) => response.end("data: [DONE]\n\n"),
       "reports an error": (response) => response.end('data: {"error":{"message":"no GPU"}}\n\n'),
+      "reports an error, and goes on": (response) => response.write('data: {"error":{"message":"no GPU"}}\n\n'),
       "is garbled": (response) => response.end("data: <html>\n\n"),
       "is cut": (response) => response.destroy(),
     };
     for (const [name, then] of Object.entries(starts)) {
       let calls = 0;
+      let closed;
       const url = await serve((request, response) => {
+        closed ??= once(response, "close");
         sse(response).write(delta({ role: "assistant", content: "" }), () => (++calls === 1 ? then(response) : response.end(delta({ content: "Hi." }) + delta({}, "stop") + "data: [DONE]\n\n")));
       });
       const { openai, receipts } = client(url);
       const chunks = await collect(await openai.chat.completions.create({ model: "auto", messages: MESSAGES, stream: true }));
       assert.equal(textOf(chunks), "Hi.", name);
       assert.equal(calls, 2, name);
+      // Nobody goes on for nobody.
+      await closed;
       assert.equal(receipts[0].failed.length, 1, name);
     }
   });
