@@ -345,6 +345,9 @@ function countsOf({ inputTokens, outputTokens, cachedInputTokens } = /** @type {
   return { input_tokens, cached_tokens: isCount(cached) ? Math.min(cached, input_tokens) : 0, output_tokens };
 }
 
+/** What a provider package throws for settings that its models do not have. */
+const UNSUPPORTED = new Set(["AI_UnsupportedFunctionalityError", "AI_InvalidArgumentError"]);
+
 /**
  * What a provider package threw, or streamed as an error: a failure of this model, or the error itself where the request is
  * at fault. The caller's own abort never gets here.
@@ -359,7 +362,7 @@ function failureOf(error) {
   if (error?.name === "AI_LoadAPIKeyError") return new Failure("no_key", message, { ofProvider: true, cause: error });
   // The SDK's name for a request of the wrong form, whoever it goes to.
   if (error?.name === "AI_InvalidPromptError") return error;
-  if (error?.name === "AI_UnsupportedFunctionalityError") return new Failure("unsupported", message, { ofRequest: true, cause: error });
+  if (UNSUPPORTED.has(error?.name)) return new Failure("unsupported", message, { ofRequest: true, cause: error });
   return new Failure(error?.name === "AI_APICallError" && status === undefined ? "network" : "bad_reply", message, { cause: error });
 }
 

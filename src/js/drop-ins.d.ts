@@ -5,7 +5,10 @@ export interface AnyRouter {
   route(request: RouteRequest): Decision | Promise<Decision>;
   catalog(): Catalog | Promise<Catalog>;
   cost(model: string, usage: { input_tokens: number; cached_tokens?: number; output_tokens: number }): number | Promise<number>;
-  /** Where it is there, it is told of failures, and of the output tokens of answers; never of prompts. */
+  /**
+   * Where it is there, it is told of failures, as long as there is another candidate to go to, and of the output tokens of
+   * answers; never of prompts.
+   */
   feedback?(outcome: any): unknown;
 }
 
@@ -50,7 +53,7 @@ export interface DropInOptions {
   firstTokenMs?: number;
   /** How long a whole answer may take where none is streamed, ms. Default: 180,000. */
   replyMs?: number;
-  /** Called before the first model is. */
+  /** Called before the first model is. What a callback throws goes to the console. */
   onDecision?: (decision: Decision) => void;
   /** Called once an answer has ended, or every model has failed. */
   onReceipt?: (receipt: Receipt) => void;

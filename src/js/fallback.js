@@ -33,9 +33,6 @@ const OF_PROVIDER = new Set([401, 402]);
 /** Codes of a 400 that is about the model, not about the request. */
 const OF_MODEL = new Set(["unsupported_parameter", "unsupported_value", "context_length_exceeded", "model_not_found"]);
 
-/** Failures in which nothing was heard: they may be of our own network. */
-const UNHEARD = new Set(["network", "timeout"]);
-
 /** One model could not answer; another may. */
 export class Failure extends Error {
   /**
@@ -163,17 +160,16 @@ export async function firstAnswer({ router, catalog, request, policy, own, candi
   if (decision.model === null) throw noCandidate(decision);
   /** @type {Failed[]} */
   const failed = [];
-  /** Outcomes that count only once another model has answered. @type {object[]} */
-  const unheard = [];
   let cause;
   /** Who would fail again: a provider, or a model of one at any effort. */
   const dead = new Set();
+  const alive = (/** @type {Candidate} */ { provider, name }) => !dead.has(provider) && !dead.has(`${provider} ${name}`);
   for (const id of [decision.model, ...decision.fallbacks]) {
     const candidate = /** @type {Candidate} */ (candidates.get(id));
     const { provider, name } = candidate;
     const left = ends - Date.now();
     if (failed.length >= limits.maxAttempts || left <= 0) break;
-    if (dead.has(provider) || dead.has(`${provider} ${name}`)) continue;
+    if (!alive(candidate)) continue;
     const attempt = new AbortController();
     const abort = () => attempt.abort(signal?.reason);
     signal?.addEventListener("abort", abort);
@@ -183,7 +179,6 @@ export async function firstAnswer({ router, catalog, request, policy, own, candi
     try {
       signal?.throwIfAborted();
       const answer = await abortable(call(candidate, attempt.signal), attempt.signal);
-      for (const outcome of unheard) tell(router, outcome);
       return { answer, answered: new Answered(router, decision, { model: id, failed, attempt, release }) };
     } catch (error) {
       release();
@@ -195,8 +190,9 @@ export async function firstAnswer({ router, catalog, request, policy, own, candi
       failed.push({ model: id, failure, message, retryAfter });
       cause = error.cause ?? error;
       dead.add(ofProvider ? provider : `${provider} ${name}`);
-      if (UNHEARD.has(failure)) unheard.push({ model: id, error: failure });
-      else if (!ofRequest) tell(router, { model: id, error: failure });
+      // The last that is left stays in: a model that failed lately is better than none.
+      const others = decision.alternatives.some((other) => alive(/** @type {Candidate} */ (candidates.get(other.model))));
+      if (others && !ofRequest) tell(router, { model: id, error: failure });
     } finally {
       clearTimeout(timer);
     }

@@ -350,7 +350,6 @@ function handOn({ response, bytes, counts, refused, reader, held, watch }, answe
     },
     cancel(reason) {
       answered.left();
-      answered.stop(reason);
       return reader.cancel(reason);
     },
   }, { highWaterMark: 0 });

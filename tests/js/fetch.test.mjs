@@ -17,6 +17,8 @@ const SIMULATED = /^\[simulated answer from [^\]]+\] This text was written in ad
 const base = ({ base }) => base;
 
 const router = await Router.load();
+/** The router for most tests: what one of them saw fail is not to bear on the next. */
+const forgetful = { route: (request) => router.route(request), catalog: () => router.catalog(), cost: (...args) => router.cost(...args) };
 const catalog = new Map(router.catalog().models.map((model) => [model.id, model]));
 /** What is tried in turn: one model of a server at one effort only. */
 const order = (decision) => [...new Set([decision.model, ...decision.fallbacks].map((id) => catalog.get(id).base))];
@@ -68,7 +70,7 @@ function client(baseURL, options = {}, openai = {}) {
     return fetch(input, init);
   };
   const fetching = routedFetch({
-    ...{ router, models: base, fetch: record },
+    ...{ router: forgetful, models: base, fetch: record },
     onDecision: (decision) => seen.decisions.push(decision),
     onReceipt: (receipt) => seen.receipts.push(receipt),
     ...options,
@@ -164,7 +166,7 @@ describe("an answer", () => {
     const address = `${simulator.url}/server/v1/chat/completions?a=b`;
     const init = { method: "POST", headers: { authorization: `Bearer ${KEY}` } };
     for (const args of [
-      [address, { ...init, body: text }],
+      [address, { ...init, headers: { ...init.headers, "content-length": String(text.length) }, body: text }],
       [new URL(address), { ...init, body: new TextEncoder().encode(text) }],
       [address, { ...init, body: new Blob([text]) }],
       [new Request(address, { ...init, body: text })],
@@ -202,12 +204,12 @@ test("all else goes through with its arguments untouched", async () => {
 });
 
 describe("fallback", () => {
-  const kinds = ["429", "500", "529", "404", "400", "cut", "stall", "error_frame", "empty"];
-  const failureOf = { cut: "network", stall: "timeout", error_frame: "bad_reply", empty: "bad_reply" };
+  const kinds = ["429", "500", "529", "404", "400", "cut", "error_frame", "empty"];
+  const failureOf = { cut: "network", error_frame: "bad_reply", empty: "bad_reply" };
   for (const stream of [false, true]) {
     test(`after every kind of failure, in the decision's order, ${stream ? "streamed" : "whole"}`, async () => {
       for (const kind of kinds) {
-        const { openai, decisions, receipts, calls } = simulated({ firstTokenMs: 200, replyMs: 200 });
+        const { openai, decisions, receipts, calls } = simulated();
         // The two first are to fail: which they are, the same policy tells.
         const two = order(router.route({ messages: MESSAGES, model: "auto" })).slice(0, 2);
         const simulate = Object.fromEntries(two.map((name) => [name, kind]));
@@ -224,27 +226,65 @@ describe("fallback", () => {
     });
   }
 
-  test("a stream that stalls, ends or goes wrong after a mere role falls back", async () => {
+  test("a stream that ends or goes wrong after a mere role falls back", async () => {
     const starts = {
-      stalls: () => {},
       ends: (response) => response.end(),
       "says it is done": (response) => response.end("data: [DONE]\n\n"),
       "reports an error": (response) => response.end('data: {"error":{"message":"no GPU"}}\n\n'),
+      "reports an error, and goes on": (response) => response.write('data: {"error":{"message":"no GPU"}}\n\n'),
       "is garbled": (response) => response.end("data: <html>\n\n"),
       "is cut": (response) => response.destroy(),
     };
     for (const [name, then] of Object.entries(starts)) {
       let calls = 0;
+      let closed;
       const url = await serve((request, response) => {
+        closed ??= once(response, "close");
         sse(response).write(delta({ role: "assistant", content: "" }), () => (++calls === 1 ? then(response) : response.end(delta({ content: "Hi." }) + delta({}, "stop") + "data: [DONE]\n\n")));
       });
-      const { openai, receipts } = client(url, { firstTokenMs: 300 });
+      const { openai, receipts } = client(url);
       const chunks = await collect(await openai.chat.completions.create({ model: "auto", messages: MESSAGES, stream: true }));
       assert.equal(textOf(chunks), "Hi.", name);
       assert.equal(calls, 2, name);
+      // Nobody goes on for nobody.
+      await closed;
       assert.equal(receipts[0].failed.length, 1, name);
     }
   });
+
+  for (const [what, start, stream, ms] of [
+    ["a whole reply that does not come within replyMs", () => {}, false, 180_000],
+    ["a stream whose first byte does not come within firstTokenMs", () => {}, true, 60_000],
+    ["a stream whose first token does not", (response) => sse(response).write(delta({ role: "assistant" })), true, 60_000],
+  ]) {
+    test(`${what} falls back`, async (t) => {
+      t.mock.timers.enable({ apis: ["setTimeout"] });
+      const server = new EventEmitter();
+      const models = [];
+      const url = await serve((request, response, body) => {
+        models.push(body.model);
+        if (models.length === 1) {
+          response.once("close", () => server.emit("close"));
+          start(response);
+          return server.emit("call");
+        }
+        if (stream) sse(response).end(`${delta({ content: "Hi." })}${delta({}, "stop")}data: [DONE]\n\n`);
+        else json(response, 200, reply(body.model, "Hi."));
+      });
+      const { openai, receipts, decisions } = client(url);
+      const [called, closed] = [once(server, "call"), once(server, "close")];
+      const asking = openai.chat.completions.create({ model: "auto", messages: MESSAGES, stream });
+      await called;
+      t.mock.timers.tick(ms - 1);
+      assert.equal(models.length, 1);
+      t.mock.timers.tick(1);
+      const answer = await asking;
+      assert.equal(stream ? textOf(await collect(answer)) : answer.choices[0].message.content, "Hi.");
+      await closed;
+      assert.deepEqual(models, order(decisions[0]).slice(0, 2));
+      assert.deepEqual(receipts[0].failed, [{ model: decisions[0].model, failure: "timeout" }]);
+    });
+  }
 
   test("ends with the first token: what breaks later is the client's to see", async () => {
     const { openai, calls, receipts } = simulated();
@@ -270,9 +310,20 @@ describe("fallback", () => {
       assert.equal(receipts[0].served, null);
       assert.equal(receipts[0].id, decisions[0].id);
     }
-    const { openai, calls } = simulated({ deadlineMs: 200 });
-    const error = await openai.chat.completions.create({ model: "auto", messages: MESSAGES, simulate: "stall" }).catch((error) => error);
-    assert.deepEqual([error.status, calls.length], [504, 1]);
+  });
+
+  test("no model is waited for beyond the deadline, and none is tried after it", async (t) => {
+    t.mock.timers.enable({ apis: ["setTimeout", "Date"], now: Date.now() });
+    const server = new EventEmitter();
+    const url = await serve(() => server.emit("call"));
+    const called = once(server, "call");
+    const { openai, calls } = client(url, { deadlineMs: 5_000 });
+    const asking = openai.chat.completions.create({ model: "auto", messages: MESSAGES }).catch((error) => error);
+    await called;
+    t.mock.timers.tick(5_000);
+    const error = await asking;
+    assert.deepEqual([error.status, error.code, calls.length], [504, "all_attempts_failed", 1]);
+    assert.match(error.message, /timeout \(no answer within 5 s\)/);
   });
 
   test("a redirect is not followed", async () => {
@@ -513,11 +564,10 @@ describe("routers", () => {
     const { served } = receipts[0];
     assert.ok(receipts[0].spent_usd > 0);
     assert.deepEqual(told, [{ model: decisions[0].model, error: "429" }, { model: served, output_tokens: usage.completion_tokens }]);
-    // A connection that fails counts once another model has answered: else the network may be our own.
-    await openai.chat.completions.create({ model: "auto", messages: MESSAGES, simulate: { [first]: "cut" } });
-    assert.deepEqual(told.splice(2), [{ model: decisions[0].model, error: "network" }, { model: served, output_tokens: usage.completion_tokens }]);
-    await assert.rejects(openai.chat.completions.create({ model: "auto", messages: MESSAGES, simulate: "cut" }));
-    // Nor does a refused prompt say anything of a model.
+    // The last that is left is not reported: there is nobody to go to instead.
+    await assert.rejects(openai.chat.completions.create({ model: "auto", messages: MESSAGES, simulate: "cut", pennyroute: { allow: ["groq/*"] } }));
+    assert.deepEqual(told.splice(2).map(({ error }) => error), ["network"]);
+    // A refused prompt says nothing of a model.
     const url = await serve((request, response) => json(response, 400, '{"error":{"code":"content_policy"}}'));
     await assert.rejects(client(url, { router: remote }).openai.chat.completions.create({ model: "auto", messages: MESSAGES }));
     assert.equal(told.length, 2);
