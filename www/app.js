@@ -1,25 +1,34 @@
 /**
- * The page: one router in its worker, and four views of it. The address's hash says which one is
- * shown; each but the first is loaded when it is first asked for.
+ * The page: one router in its worker, what is kept in this browser, and four views of both. The address's
+ * hash says which view is shown; each but the first is loaded when it is first asked for.
  */
 import { connect } from "./page/client.js";
-import { byId } from "./page/dom.js";
+import { byId, h } from "./page/dom.js";
+import { keptLine } from "./page/kept.js";
+import { serveOffline } from "./page/offline.js";
+import { State } from "./page/state.js";
 import * as first from "./page/try.js";
 
 /** Views by the hash that shows them, which is their section's id too. */
 const VIEWS = {
-  try: () => first,
-  plan: () => import("./page/plan.js"),
-  models: () => import("./page/models.js"),
-  learn: () => import("./page/learn.js"),
+  try: { title: "Which model should answer this?", load: () => first },
+  plan: { title: "Plan a batch", load: () => import("./page/plan.js") },
+  models: { title: "Models", load: () => import("./page/models.js") },
+  learn: { title: "Learn from your answers", load: () => import("./page/learn.js") },
 };
 
 /**
- * What the views share. Events: `loading`, `progress` ({ loaded, total }), `failed` ({ error }), and
- * `catalog` once the router is there and whenever its catalog has changed.
+ * What the views share. Events: `loading`, `progress` ({ loaded, total }), `failed` ({ error }), `catalog`
+ * once the router is there and whenever its catalog has changed, by hand or by a rating, and `settings`
+ * when another tab has changed them.
  */
 export class App extends EventTarget {
   client = connect((loaded, total) => this.emit("progress", { loaded, total }));
+  state = new State();
+  /** The router is there. */
+  loaded = false;
+  /** Why the changes and ratings that were kept are left out, if they are. @type {{ code: string, message: string } | undefined} */
+  unused;
 
   /** @param {string} name @param {object} [fields] */
   emit(name, fields = {}) {
@@ -30,32 +39,103 @@ export class App extends EventTarget {
   load = async () => {
     this.emit("loading");
     try {
-      const { catalog, predictor } = await this.client.call("load");
+      await opened;
+      const { catalog, predictor, unused } = await this.client.call("load", this.#applied());
+      this.unused = unused;
+      this.loaded = true;
       byId("versions").textContent = `Catalog ${catalog}, predictor ${predictor}.`;
       this.emit("catalog");
     } catch (error) {
       this.emit("failed", { error });
     }
   };
+
+  /** Puts changes to the catalog to use and keeps them, or throws what is wrong with them. @param {import("./page/state.js").Changes} changes */
+  async change(changes) {
+    await this.client.call("apply", { ...this.#applied(), changes });
+    await this.state.set("changes", Object.keys(changes).length > 0 ? changes : undefined);
+    this.emit("catalog");
+  }
+
+  /** Learns from outcomes and keeps them, or throws what is wrong with them. @param {import("pennyroute").GradedOutcome[]} outcomes */
+  async rate(outcomes) {
+    const ratings = this.state.ratingsOf(outcomes);
+    await this.client.call("apply", { ...this.#applied(), ratings: [...this.state.ratings, ...ratings] });
+    await this.state.addRatings(ratings);
+    this.emit("catalog");
+  }
+
+  /** Takes ratings back. @param {string[]} ids */
+  async unrate(ids) {
+    await this.state.removeRatings(new Set(ids));
+    await this.reapply();
+  }
+
+  /** After what is kept has changed: puts it to use. */
+  async reapply() {
+    if (!this.loaded) return;
+    await this.client.call("apply", this.#applied());
+    this.emit("catalog");
+  }
+
+  #applied() {
+    return { changes: this.state.settings.changes ?? {}, ratings: this.state.ratings };
+  }
 }
 
 const app = new App();
+const opened = app.state.open();
 /** Views that are mounted, or being so. @type {Map<string, Promise<void>>} */
 const mounted = new Map();
 
+app.state.addEventListener("change", () => {
+  app.emit("settings");
+  app.reapply();
+});
+
+/** The view of the address: `#models`, `#try?quality=0.9`, or that of an element, such as the table. */
+function viewOf(hash) {
+  const [name] = hash.slice(1).split("?");
+  return name in VIEWS ? name : document.getElementById(name)?.closest("[data-view]")?.id ?? "try";
+}
+
 function show() {
-  const hash = location.hash.slice(1);
-  // A hash inside a view (the table, the decision) shows the view that it is in.
-  const name = hash in VIEWS ? hash : document.getElementById(hash)?.closest("[data-view]")?.id ?? "try";
+  const name = viewOf(location.hash);
+  const turned = byId(name).hidden;
   for (const view of Object.keys(VIEWS)) byId(view).hidden = view !== name;
   for (const link of document.querySelectorAll("nav a")) {
     if (link.getAttribute("href") === `#${name}`) link.setAttribute("aria-current", "page");
     else link.removeAttribute("aria-current");
   }
-  if (!mounted.has(name)) mounted.set(name, Promise.resolve(VIEWS[name]()).then((view) => view.mount(app)));
+  document.title = `${VIEWS[name].title} · Pennyroute`;
+  if (turned) {
+    // A screen reader hears where it is by the heading that has the focus.
+    byId(name).querySelector("h1").focus({ preventScroll: true });
+    scrollTo(0, 0);
+  }
+  if (!mounted.has(name)) mounted.set(name, mount(name));
 }
 
-mounted.set("try", Promise.resolve(first.mount(app)));
+/** @param {string} name */
+async function mount(name) {
+  const view = byId(name);
+  view.querySelector(":scope > .notice.error")?.remove();
+  try {
+    const { mount } = await VIEWS[name].load();
+    mount(app);
+  } catch (error) {
+    mounted.delete(name);
+    console.error(error);
+    view.querySelector(".intro").after(h("div", { className: "notice error", role: "alert" },
+      "This view could not be loaded. The page may have been updated, or the network is gone. ",
+      h("button", { type: "button", className: "link", textContent: "Load the page again", onclick: () => location.reload() })));
+  }
+}
+
+mounted.set("try", mount("try"));
 addEventListener("hashchange", show);
 show();
+keptLine(app);
 app.load();
+// What is kept for offline comes after what is needed now.
+app.addEventListener("catalog", () => serveOffline(byId("offline")), { once: true });

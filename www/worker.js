@@ -8,6 +8,7 @@
  * A call that takes long gives way to others between its parts, where it also sees that it is cancelled.
  */
 import { Router } from "pennyroute";
+import { apply, catalogMethods } from "./page/catalog-methods.js";
 
 /** @typedef {{ router: Router, signal: AbortSignal, progress: (progress: unknown) => void, pause: () => Promise<void> }} Context */
 
@@ -16,12 +17,22 @@ let router;
 
 /** @type {Record<string, (argument: any, context: Context) => unknown>} */
 const METHODS = {
-  /** Loads the router; its versions. */
-  async load() {
+  /**
+   * Loads the router and puts to use what the page has kept; its versions. `unused`: why what was kept
+   * cannot be used any more, in which case it is left out.
+   */
+  async load(kept) {
     router ??= await Router.load({
       onProgress: (loaded, total) => postMessage({ loading: { loaded, total } }),
     });
-    return router.versions;
+    let unused;
+    try {
+      apply(router, kept);
+    } catch (error) {
+      unused = { code: error.code ?? "internal", message: error.message };
+      apply(router, { changes: {}, ratings: [] });
+    }
+    return { ...router.versions, unused };
   },
 
   /** What targets cost over traffic. */
@@ -36,6 +47,11 @@ const METHODS = {
   consider(request) {
     return { decision: router.route(request), estimates: router.estimate(request) };
   },
+
+  /** The same decision with its reasons, which take longer. */
+  explain: (request) => router.explain(request),
+
+  ...catalogMethods,
 };
 
 /** Calls that are under way. @type {Map<number, AbortController>} */

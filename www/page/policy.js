@@ -42,3 +42,37 @@ export function readRequest(form, prompt) {
   };
   return Object.fromEntries(Object.entries(request).filter(([, value]) => value !== undefined));
 }
+
+/** Settings of the form that are not its defaults, by name. @param {HTMLFormElement} form @returns {Record<string, string | boolean>} */
+export function readPolicy(form) {
+  const values = [...form.elements].filter((element) => element instanceof HTMLInputElement && !element.disabled).map((input) => {
+    const { name, type, checked, value, defaultValue } = /** @type {HTMLInputElement} */ (input);
+    return type === "checkbox" ? [name, checked] : [name, value === defaultValue ? "" : value];
+  });
+  return Object.fromEntries(values.filter(([, value]) => value));
+}
+
+/**
+ * Sets the form to these settings, and what they leave out to its default.
+ * @param {HTMLFormElement} form
+ * @param {Record<string, string | boolean>} policy
+ */
+export function fillPolicy(form, policy) {
+  for (const input of [...form.elements].filter((element) => element instanceof HTMLInputElement)) {
+    const value = policy[input.name];
+    if (input.type === "checkbox") input.checked = Boolean(value);
+    else input.value = typeof value === "string" ? value : input.defaultValue;
+  }
+}
+
+/** A policy as the address carries it: `#try?quality=0.9&deny=openai%2F*`. @param {Record<string, string | boolean>} policy */
+export function policyHash(policy) {
+  const query = new URLSearchParams(Object.entries(policy).map(([name, value]) => [name, value === true ? "1" : String(value)]));
+  return `#try${query.size > 0 ? `?${query}` : ""}`;
+}
+
+/** The policy that an address carries, if it does. @param {string} hash @returns {Record<string, string> | undefined} */
+export function policyOfHash(hash) {
+  const [name, query] = hash.split("?");
+  return name === "#try" && query ? Object.fromEntries(new URLSearchParams(query)) : undefined;
+}

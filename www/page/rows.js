@@ -5,8 +5,9 @@
  * @typedef {"chosen" | "fallback" | "candidate" | "excluded"} Role
  * @typedef {{
  *   model: string, role: Role, rank: number, status: string,
- *   quality: Interval | null, cost: Interval | null, tokens: Interval | null,
- * }} Row `rank` orders rows as they would be tried; `cost` is in USD per thousand calls
+ *   quality: Interval | null, cost: Interval | null, tokens: Interval | null, why: string,
+ * }} Row `rank` orders rows as they would be tried; `cost` is in USD per thousand calls; `why`: the reason in
+ * words why it is not chosen, once that is known
  */
 import { CODES } from "./format.js";
 
@@ -27,6 +28,7 @@ export function joinRows(decision, estimates) {
       quality: estimate?.quality ?? null,
       cost: estimate ? perThousand(estimate.cost_usd) : null,
       tokens: estimate?.output_tokens ?? null,
+      why: "",
     };
   });
 }

@@ -14,7 +14,7 @@ const COLUMNS = [
   { label: "Quality", title: "Expected quality with its 90 % interval", key: (row) => row.quality?.estimate ?? null, first: -1, numeric: true },
   { label: "Per 1,000", title: "Expected cost of 1,000 such calls with its 90 % interval", key: (row) => row.cost?.estimate ?? null, first: 1, numeric: true },
   { label: "Answer tokens", title: "Expected tokens of the answer, reasoning included", key: (row) => row.tokens?.estimate ?? null, first: 1, numeric: true, className: "tokens" },
-  { label: "Standing", key: (row) => row.rank, first: 1, className: "standing" },
+  { label: "Standing", title: "Its place, and why it is not chosen: what it costs beside what its quality is worth at this target", key: (row) => row.rank, first: 1, className: "standing" },
 ];
 
 /**
@@ -73,13 +73,13 @@ function line(row) {
   const tr = h("tr", { className: row.role },
     h("th", { scope: "row" },
       h("span", { className: "name", textContent: name }), effort ? h("span", { className: "effort", textContent: effortName(effort) }) : null,
-      h("span", { className: "quiet" }, provider, h("span", { className: "narrow", textContent: `${provider ? " · " : ""}${row.status}` }))),
+      h("span", { className: "quiet" }, provider, h("span", { className: "narrow", textContent: [provider && " ", row.status, row.why].filter(Boolean).join(" · ") }))),
     row.quality
       ? h("td", { className: "numeric" }, gauge(row.quality), value(percent(row.quality.estimate, 1), percentRange(row.quality)))
       : missing(),
     row.cost ? h("td", { className: "numeric cost" }, value(usd(row.cost.estimate), `${usd(row.cost.lo)} to ${usd(row.cost.hi)}`)) : missing(),
     row.tokens ? h("td", { className: "numeric tokens", textContent: count(row.tokens.estimate) }) : missing("tokens"),
-    h("td", { className: "standing" }, h("span", { className: `pill ${row.role}`, textContent: row.status })));
+    h("td", { className: "standing" }, h("span", { className: `pill ${row.role}`, textContent: row.status }), h("span", { className: "why quiet", textContent: row.why })));
   tr.dataset.model = row.model;
   return tr;
 }

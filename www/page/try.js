@@ -3,10 +3,12 @@ import { decisionCard } from "./decision.js";
 import { byId, h } from "./dom.js";
 import { EXAMPLES } from "./examples.js";
 import { count, nameInText, percent, usdPerThousand } from "./format.js";
-import { readRequest } from "./policy.js";
+import { fillPolicy, policyHash, policyOfHash, readPolicy, readRequest } from "./policy.js";
 import { joinRows } from "./rows.js";
+import { switchStrip } from "./switches.js";
 import { modelsTable } from "./table.js";
 import { cheapestConstant, defaultTarget, drawCurve, meanCost } from "./traffic.js";
+import { reasons } from "./why.js";
 
 /** A pause in typing this long asks for a decision. */
 const DEBOUNCE_MS = 60;
@@ -18,8 +20,11 @@ const policy = /** @type {HTMLFormElement} */ (byId("policy"));
 const slider = /** @type {HTMLInputElement} */ (byId("quality"));
 const plot = byId("plot");
 const card = decisionCard(byId("decision"));
+const strip = switchStrip(byId("decision"), slider, chooseTarget);
 const table = modelsTable(byId("table"), highlight);
 
+/** @type {import("../app.js").App} */
+let app;
 /** @type {import("./client.js").Client} */
 let client;
 let loaded = false;
@@ -28,22 +33,58 @@ let traffic = null;
 /** The last answer. */
 let shown = null;
 
-/** Shown before the router is there: its loading is this view's. @param {import("../app.js").App} app */
-export function mount(app) {
+/** Shown before the router is there: its loading is this view's. @param {import("../app.js").App} shared */
+export function mount(shared) {
+  app = shared;
   client = app.client;
   app.addEventListener("progress", ({ loaded, total }) => card.progress(loaded, total));
   app.addEventListener("loading", () => card.loading());
   app.addEventListener("failed", ({ error }) => card.error(error, app.load));
   app.addEventListener("catalog", reconsider);
+  app.addEventListener("settings", () => usePolicy(app.state.settings.policy ?? {}));
+  addEventListener("hashchange", () => {
+    const linked = policyOfHash(location.hash);
+    if (linked) usePolicy(linked);
+  });
   wire();
 }
 
 /** Decides anew, over a catalog that is new too. */
 async function reconsider() {
+  const first = !loaded;
   loaded = true;
+  // A target that was kept counts from the first decision on, though its range is not known yet.
+  if (first) {
+    fillPolicy(policy, startingPolicy());
+    slider.disabled = startingPolicy().quality === undefined;
+  }
   await consider();
   traffic = await client.call("traffic");
   setUpTarget();
+}
+
+/** The policy that the address carries, or else the one that was kept. */
+const startingPolicy = () => policyOfHash(location.hash) ?? app.state.settings.policy ?? {};
+
+/** @param {Record<string, string | boolean>} values */
+function usePolicy(values) {
+  fillPolicy(policy, values);
+  if (traffic) showTarget();
+  consider();
+}
+
+function keepPolicy() {
+  const values = readPolicy(policy);
+  app.state.set("policy", Object.keys(values).length > 0 ? values : undefined);
+  app.emit("kept");
+}
+
+/** A target that the strip of choices offers. @param {number} quality */
+function chooseTarget(quality) {
+  slider.value = String(quality);
+  showTarget();
+  keepPolicy();
+  consider();
 }
 
 function wire() {
@@ -56,6 +97,7 @@ function wire() {
     onclick: () => {
       prompt.value = example.prompt;
       consider();
+      keepPrompt();
     },
   })));
 
@@ -65,15 +107,20 @@ function wire() {
     timer = setTimeout(consider, DEBOUNCE_MS);
   };
   prompt.addEventListener("input", soon);
+  // Once it is left: not every letter of it.
+  prompt.addEventListener("change", keepPrompt);
   policy.addEventListener("input", () => {
     if (traffic) showTarget();
     soon();
   });
+  policy.addEventListener("change", keepPolicy);
   policy.addEventListener("submit", (event) => event.preventDefault());
   policy.addEventListener("reset", () => setTimeout(() => {
     if (traffic) setUpTarget();
+    keepPolicy();
     consider();
   }));
+  byId("policy-link").addEventListener("click", copyLink);
   byId("receipt-copy").addEventListener("click", copyReceipt);
 
   let width = 0;
@@ -82,6 +129,11 @@ function wire() {
     width = contentRect.width;
     drawChart();
   }).observe(plot);
+}
+
+function keepPrompt() {
+  app.state.tried(prompt.value);
+  app.emit("kept");
 }
 
 /** One call at a time; what changes meanwhile is asked next, and only the latest of it. */
@@ -94,13 +146,29 @@ async function consider() {
   busy = true;
   while (again) {
     again = false;
+    const request = readRequest(policy, prompt.value);
     try {
-      show(await client.call("consider", readRequest(policy, prompt.value)));
+      show(await client.call("consider", request));
+      // The reasons take longer than the decision; what is decided next does not wait for them.
+      if (!again) explain(request);
     } catch (error) {
       card.error(error);
     }
   }
   busy = false;
+}
+
+/** @param {import("pennyroute").RouteRequest} request */
+async function explain(request) {
+  const { decision } = shown;
+  const explanation = await client.call("explain", request).catch(() => null);
+  // Another decision, or an error of it, may stand by now.
+  if (!explanation || shown.decision !== decision) return;
+  shown.explanation = explanation;
+  strip.show(explanation);
+  const why = reasons(explanation);
+  for (const row of shown.rows) row.why = why.get(row.model) ?? "";
+  table.show(shown.rows);
 }
 
 function show({ decision, estimates }) {
@@ -152,10 +220,14 @@ function setUpTarget() {
   const [first, last] = [frontier[0], frontier[frontier.length - 1]];
   slider.min = String(Math.ceil(first.quality * 1000) / 1000);
   slider.max = String(Math.floor(last.quality * 1000) / 1000);
-  slider.defaultValue = String(defaultTarget(constants));
-  slider.value = slider.defaultValue;
+  // A target that the user has set stays; else it is the catalog's default.
+  const own = slider.disabled || slider.value === slider.defaultValue ? undefined : slider.value;
+  slider.defaultValue = defaultTarget(constants).toFixed(3);
+  slider.value = own ?? slider.defaultValue;
   slider.disabled = false;
   showTarget();
+  // Its segments are cut to the range.
+  if (shown?.explanation) strip.show(shown.explanation);
 }
 
 function showTarget() {
@@ -168,6 +240,19 @@ function showTarget() {
   byId("quality-cost").textContent = `${usdPerThousand(cost)} per 1,000 prompts of average traffic; ${
     constant ? `always ${nameInText(constant.model)} would be ${usdPerThousand(constant.cost_usd)}` : "no single model reaches it"}`;
   drawCurve(byId("curve"), frontier, target);
+}
+
+async function copyLink({ currentTarget: button }) {
+  const hash = policyHash(readPolicy(policy));
+  try {
+    await navigator.clipboard.writeText(new URL(hash, location.href).href);
+    button.textContent = "Copied";
+  } catch {
+    // No permission (or no secure context): the address has it.
+    history.replaceState(null, "", hash);
+    button.textContent = "It is in the address";
+  }
+  setTimeout(() => (button.textContent = "Copy a link to it"), 1500);
 }
 
 async function copyReceipt({ currentTarget: button }) {

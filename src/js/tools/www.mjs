@@ -4,7 +4,8 @@
  *
  *     node src/js/tools/www.mjs        after `npm run build`, which makes the package in dist/
  */
-import { copyFile, mkdir, rm } from "node:fs/promises";
+import { createHash } from "node:crypto";
+import { copyFile, mkdir, readFile, readdir, rm } from "node:fs/promises";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { build } from "esbuild";
@@ -39,7 +40,23 @@ export async function buildWww({ package: from = dist, out = join(dist, "www") }
     // As .txt, because many hosts offer .md as a download.
     copyFile(join(root, "models/README.md"), join(out, "model-card.txt")),
   ]);
+  await buildOfflineWorker(out);
   return out;
+}
+
+/** The worker that serves the page offline, with the digests of all that has been built. */
+async function buildOfflineWorker(out) {
+  const digest = (content) => createHash("sha256").update(content).digest("base64");
+  const names = (await readdir(out)).sort();
+  const files = Object.fromEntries(await Promise.all(names.map(async (name) => [name, `sha256-${digest(await readFile(join(out, name)))}`])));
+  await build({
+    entryPoints: [join(root, "www/offline.js")],
+    outdir: out,
+    target: "es2022",
+    minify: true,
+    define: { "globalThis.FILES": JSON.stringify(files), "globalThis.BUILD": JSON.stringify(digest(JSON.stringify(files)).slice(0, 12)) },
+    logLevel: "warning",
+  });
 }
 
 if (process.argv[1] === fileURLToPath(import.meta.url)) console.log(await buildWww());

@@ -1,0 +1,43 @@
+/** What this browser keeps for the page, in words, with the buttons that save and erase it. */
+import { byId } from "./dom.js";
+import { count } from "./format.js";
+import { save } from "./save.js";
+
+/** @param {import("../app.js").App} app */
+export function keptLine(app) {
+  const { state } = app;
+  const [line, note] = [byId("kept"), byId("unkept")];
+  const dialog = /** @type {HTMLDialogElement} */ (byId("erase"));
+
+  function show() {
+    const { changes = {}, policy, prompts } = state.settings;
+    const kept = [
+      policy && "your policy",
+      numbered(Object.keys(changes).length, "change to the catalog", "changes to the catalog"),
+      numbered(state.ratings.length, "rating with its prompt", "ratings with their prompts"),
+      prompts && (numbered(prompts.length, "prompt tried", "prompts tried") || "that prompts tried are to be kept"),
+    ].filter(Boolean);
+    line.textContent = state.unkept ? "" : kept.length > 0 ? `Kept in this browser: ${kept.join(", ")}.` : "Nothing of yours is kept in this browser.";
+    byId("kept-save").hidden = kept.length === 0;
+    note.hidden = state.unkept === "";
+    note.textContent = `Nothing is kept: ${state.unkept}. All works, and what you change here lasts until the tab is closed.`;
+  }
+
+  for (const event of ["catalog", "settings", "kept"]) app.addEventListener(event, show);
+  state.addEventListener("unkept", show);
+  byId("kept-save").onclick = () => save(JSON.stringify(state.export(), null, 2), "pennyroute-page.json", "application/json");
+  byId("kept-erase").onclick = () => dialog.showModal();
+  dialog.onclose = async () => {
+    if (dialog.returnValue !== "erase") return;
+    dialog.returnValue = "";
+    await state.erase();
+    app.emit("erased");
+    app.emit("settings");
+    await app.reapply();
+    line.textContent = "Everything is erased.";
+    byId("offline").textContent = "";
+  };
+}
+
+/** @param {number} size @param {string} one @param {string} many */
+const numbered = (size, one, many) => (size === 0 ? "" : size === 1 ? `1 ${one}` : `${count(size)} ${many}`);

@@ -1,0 +1,108 @@
+/** The catalog as a sortable table; a row opens its model. */
+import { SOURCES, level, levelGauge } from "../ability.js";
+import { h } from "../dom.js";
+import { count, effortName, modelParts, percent, usd } from "../format.js";
+
+/** @typedef {import("pennyroute").CatalogModel & { alone: number | null, changed: boolean }} Row `alone`: its quality on average traffic */
+
+/** `first`: the direction of the first press. */
+const COLUMNS = [
+  { label: "Model", key: (row) => row.id, first: 1 },
+  { label: "Alone", title: "Share of average traffic that it would answer right", key: (row) => row.alone, first: -1, numeric: true, className: "alone" },
+  { label: "In", title: "USD per million input tokens", key: (row) => row.cost?.input ?? null, first: 1, numeric: true },
+  { label: "Out", title: "USD per million output tokens", key: (row) => row.cost?.output ?? null, first: 1, numeric: true },
+  { label: "Cached", title: "USD per million input tokens read from the provider's cache", key: (row) => row.cost?.cache_read ?? null, first: 1, numeric: true, className: "wide-only" },
+  { label: "Context", title: "Most tokens of input and output together", key: (row) => row.limit?.context ?? null, first: -1, numeric: true, className: "wide-only" },
+  { label: "Can", key: (row) => abilities(row).length, first: -1, className: "wide-only" },
+  { label: "Ability by", key: (row) => row.ability?.source ?? null, first: 1, className: "wide-only" },
+  { label: "Retires", key: (row) => row.deprecation_date ?? null, first: 1, className: "wide-only" },
+];
+
+/** What a model can do, in a word each. @param {import("pennyroute").CatalogModel} model */
+export function abilities({ tool_call, json, modalities, reasoning, private: isPrivate }) {
+  const other = (modalities ?? []).filter((kind) => kind !== "text").map((kind) => ({ image: "images", video: "video", audio: "audio", pdf: "PDF" })[kind] ?? kind);
+  return [tool_call && "tools", json && "JSON", reasoning && "reasoning", ...other, isPrivate && "private"].filter(Boolean);
+}
+
+/**
+ * @param {HTMLElement} container
+ * @param {(id: string) => void} onOpen
+ */
+export function catalogTable(container, onOpen) {
+  let column = COLUMNS[1];
+  let direction = -1;
+  /** @type {Row[]} */
+  let rows = [];
+
+  const body = h("tbody");
+  const headers = COLUMNS.map((each) => h("th", { scope: "col", className: [each.numeric ? "numeric" : "", each.className ?? ""].join(" ") },
+    h("button", { type: "button", textContent: each.label, title: each.title ?? "", onclick: () => sortBy(each) })));
+  container.replaceChildren(h("table", { className: "catalog-table" },
+    h("caption", { className: "visually-hidden", textContent: "Models of the catalog, prices in USD per million tokens. Column headers sort; a model's name opens it." }),
+    h("thead", {}, h("tr", {}, ...headers)), body));
+
+  function sortBy(chosen) {
+    direction = chosen === column ? -direction : chosen.first;
+    column = chosen;
+    draw();
+  }
+
+  function draw() {
+    headers.forEach((header, i) => {
+      if (COLUMNS[i] === column) header.ariaSort = direction === 1 ? "ascending" : "descending";
+      else header.removeAttribute("aria-sort");
+    });
+    body.replaceChildren(...[...rows].sort(compare).map(line));
+    if (rows.length === 0) body.replaceChildren(h("tr", {}, h("td", { colSpan: COLUMNS.length, className: "none quiet", textContent: "No model of the catalog is like that." })));
+  }
+
+  /** Rows without a figure come last, whichever the direction. */
+  function compare(a, b) {
+    const [x, y] = [column.key(a), column.key(b)];
+    if (x === null || y === null) return Number(x === null) - Number(y === null) || a.id.localeCompare(b.id);
+    const order = typeof x === "string" ? x.localeCompare(y) : x - y;
+    return order * direction || a.id.localeCompare(b.id);
+  }
+
+  /** @param {Row} row */
+  function line(row) {
+    const { provider, name, effort } = modelParts(row.id);
+    const interval = level(row.ability);
+    return h("tr", { className: row.changed ? "changed" : "" },
+      h("th", { scope: "row" },
+        h("button", { type: "button", className: "open", onclick: () => onOpen(row.id) },
+          h("span", { className: "name", textContent: name }), effort ? h("span", { className: "effort", textContent: effortName(effort) }) : null),
+        h("span", { className: "quiet", textContent: provider }), row.changed ? h("span", { className: "pill chosen", textContent: "yours" }) : null),
+      h("td", { className: "numeric alone" }, interval && levelGauge(interval), row.alone === null ? none() : percent(row.alone, 1)),
+      price(row.cost?.input), price(row.cost?.output), price(row.cost?.cache_read, "wide-only"),
+      h("td", { className: "numeric wide-only" }, row.limit?.context ? tokens(row.limit.context) : none()),
+      h("td", { className: "wide-only quiet", textContent: abilities(row).join(", ") }),
+      h("td", { className: "wide-only quiet", textContent: SOURCES[row.ability?.source] ?? "nothing yet" }),
+      h("td", { className: "wide-only quiet" }, row.deprecation_date ?? none()));
+  }
+
+  return {
+    /**
+     * @param {import("pennyroute").CatalogModel[]} models
+     * @param {{ constants: { model: string, quality: number }[] }} known
+     * @param {import("../state.js").Changes} changes
+     */
+    show(models, { constants }, changes) {
+      const alone = new Map(constants.map(({ model, quality }) => [model, quality]));
+      rows = models.map((model) => ({ ...model, alone: alone.get(model.id) ?? null, changed: model.id in changes }));
+      draw();
+    },
+  };
+}
+
+/** Tokens in words as short as a column needs. @param {number} value */
+export function tokens(value) {
+  return value >= 1e6 ? `${(value / 1e6).toFixed(value % 1e6 < 5e4 ? 0 : 1)} M` : value >= 1e4 ? `${Math.round(value / 1e3)} k` : count(value);
+}
+
+/** @param {number | null | undefined} value @param {string} [className] */
+function price(value, className = "") {
+  return h("td", { className: `numeric ${className}` }, typeof value === "number" ? usd(value) : none());
+}
+
+const none = () => h("span", { className: "quiet" }, h("span", { "aria-hidden": "true", textContent: "–" }), h("span", { className: "visually-hidden", textContent: "not stated" }));
