@@ -24,6 +24,7 @@ export function mount(app) {
   let timer = 0;
 
   prompt.oninput = () => {
+    slot.decision.ariaBusy = "true";
     clearTimeout(timer);
     timer = setTimeout(fresh, DEBOUNCE_MS);
   };
@@ -39,10 +40,9 @@ export function mount(app) {
   slot.right.onclick = () => rate(true);
   slot.wrong.onclick = () => rate(false);
   slot.undo.onclick = undo;
-  slot.keep.onchange = async () => {
-    await state.set("prompts", slot.keep.checked ? [] : undefined);
+  slot.keep.onchange = () => {
+    state.set("prompts", slot.keep.checked ? [] : undefined);
     app.emit("kept");
-    tried();
   };
   slot.import.onclick = () => slot.file.click();
   slot.file.onchange = importRatings;
@@ -69,19 +69,20 @@ export function mount(app) {
   /** Another prompt: it has a decision of its own, and whoever that chooses is likely to have answered. */
   function fresh() {
     picked = false;
-    unrated = null;
     decide();
   }
 
   async function decide() {
     const text = prompt.value;
+    if (!text.trim()) slot.decision.ariaBusy = "false";
     if (!text.trim()) return slot.decision.replaceChildren(h("p", { className: "quiet", textContent: "Paste a prompt, and what would be chosen for it stands here." }));
     try {
       const { decision } = await client.call("consider", { prompt: text });
       if (prompt.value !== text) return;
       if (!picked && decision.model) model.value = decision.model;
-      unrated ??= { prompt: text, decision };
+      if (unrated?.prompt !== text) unrated = { prompt: text, decision };
       showDecision(decision);
+      slot.decision.ariaBusy = "false";
     } catch (error) {
       fail(error);
     }
@@ -108,7 +109,10 @@ export function mount(app) {
       return prompt.focus();
     }
     const outcome = { prompt: prompt.value, model: model.value, correct };
+    // Whom it names stays, and a decision that is still due is made before it counts.
     picked = true;
+    clearTimeout(timer);
+    if (unrated?.prompt !== prompt.value) await decide();
     try {
       await app.rate([outcome]);
       slot.said.textContent = `${shortName(outcome.model)} was ${correct ? "right" : "wrong"}: rating ${count(state.ratings.length)} is kept.`;
