@@ -29,9 +29,11 @@ if (!executable) process.exit(1);
 
 const folder = await mkdtemp(join(tmpdir(), "pennyroute-bench-"));
 const www = await buildWww({ out: join(folder, "www") });
-/** What the visit under way has asked for. @type {Set<string>} */
+/** What the visit under way has asked for, its copy for offline apart. @type {Set<string>} */
 let asked = new Set();
-const handler = (request) => void asked.add(request.url.slice(1) || "index.html");
+const handler = ({ url, headers }) => {
+  if (!headers.referer?.endsWith("/offline.js")) asked.add(url.slice(1) || "index.html");
+};
 const site = await serve(www, {}, { handler, headers: { "cache-control": "max-age=600" } });
 
 const weight = await weigh(www);
