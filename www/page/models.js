@@ -32,8 +32,7 @@ export function mount(app) {
   slot["import-file"].onchange = () => withFile(slot["import-file"], importCatalog);
   slot.export.onclick = async () => save(`${JSON.stringify(await client.call("exported"), null, 1)}\n`, "catalog.json", "application/json");
   slot.reset.onclick = () => change({});
-  app.addEventListener("catalog", read);
-  if (app.loaded) read();
+  app.follow("models", read);
 
   async function read() {
     known = await client.call("catalog");
