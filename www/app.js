@@ -36,8 +36,13 @@ export class App extends EventTarget {
     this.dispatchEvent(Object.assign(new Event(name), fields));
   }
 
-  /** Loads the router, again where it failed. */
-  load = async () => {
+  /** The loading that is under way. @type {Promise<void> | undefined} */
+  #loading;
+
+  /** Loads the router, again where it failed; once where several ask for it. */
+  load = () => (this.#loading ??= this.#load().finally(() => (this.#loading = undefined)));
+
+  async #load() {
     this.emit("loading");
     try {
       await opened;
@@ -49,7 +54,7 @@ export class App extends EventTarget {
     } catch (error) {
       this.emit("failed", { error });
     }
-  };
+  }
 
   /**
    * Calls `refresh` once the router is there and for every new catalog, but never while its view is not shown.
