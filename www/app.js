@@ -26,6 +26,8 @@ const VIEWS = {
 export class App extends EventTarget {
   client = connect((loaded, total) => this.emit("progress", { loaded, total }));
   state = new State();
+  /** Models that answer something in the plan that stands, by id. @type {Set<string>} */
+  planned = new Set();
   /** The router is there. */
   loaded = false;
   /** Why the changes and ratings that were kept are left out, if they are. @type {{ code: string, message: string } | undefined} */

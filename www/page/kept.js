@@ -25,7 +25,7 @@ export function keptLine(app) {
 
   for (const event of ["catalog", "settings", "kept"]) app.addEventListener(event, show);
   state.addEventListener("unkept", show);
-  byId("kept-save").onclick = () => save(JSON.stringify(state.export(), null, 2), "pennyroute-page.json", "application/json");
+  byId("kept-save").onclick = () => save(new Blob([JSON.stringify(state.export(), null, 2)], { type: "application/json" }), "pennyroute-page.json");
   byId("kept-restore").onclick = () => byId("restore-file").click();
   byId("restore-file").onchange = restore;
   byId("kept-erase").onclick = () => dialog.showModal();

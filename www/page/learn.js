@@ -207,7 +207,7 @@ export function mount(app) {
 
   function exportRatings() {
     const rows = state.ratings.map(({ id, ...outcome }) => JSON.stringify(outcome));
-    save(`${rows.join("\n")}\n`, "outcomes.jsonl", "application/x-ndjson");
+    save(lines(rows, "application/x-ndjson"), "outcomes.jsonl");
   }
 
   /** The command takes two files: queries, and outcomes that name them. */
@@ -215,9 +215,9 @@ export function mount(app) {
     const texts = [...new Set(state.ratings.map(({ prompt, messages }) => JSON.stringify(messages ? { messages } : { text: prompt })))];
     const ids = new Map(texts.map((text, i) => [text, `q${i + 1}`]));
     const key = ({ prompt, messages }) => ids.get(JSON.stringify(messages ? { messages } : { text: prompt }));
-    save(texts.map((text) => `${JSON.stringify({ query_id: ids.get(text), ...JSON.parse(text) })}\n`).join(""), "queries.jsonl", "application/x-ndjson");
+    save(lines(texts.map((text) => JSON.stringify({ query_id: ids.get(text), ...JSON.parse(text) })), "application/x-ndjson"), "queries.jsonl");
     const rows = state.ratings.map((rating) => [key(rating), rating.model, Number(rating.correct), rating.output_tokens ?? ""].join(","));
-    save(`${["query_id,model,correct,output_tokens", ...rows].join("\n")}\n`, "outcomes.csv", "text/csv");
+    save(lines(["query_id,model,correct,output_tokens", ...rows], "text/csv"), "outcomes.csv");
   }
 
   /** @param {{ code?: string, message: string } | null} error */
@@ -226,6 +226,9 @@ export function mount(app) {
     slot.error.replaceChildren(...(error ? [...(error.code ? [h("code", { textContent: error.code })] : []), ` ${error.message}`] : []));
   }
 }
+
+/** @param {string[]} rows @param {string} type */
+const lines = (rows, type) => new Blob([`${rows.join("\n")}\n`], { type });
 
 /** Who serves a model, and at which effort. @param {string} id */
 function maker(id) {
