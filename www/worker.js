@@ -9,6 +9,7 @@
  */
 import { Router } from "pennyroute";
 import { apply, catalogMethods } from "./page/catalog-methods.js";
+import { planMethods } from "./page/plan-methods.js";
 
 /** @typedef {{ router: Router, signal: AbortSignal, progress: (progress: unknown) => void, pause: () => Promise<void> }} Context */
 
@@ -59,6 +60,7 @@ const METHODS = {
   explain: (request) => router.explain(request),
 
   ...catalogMethods,
+  ...planMethods,
 };
 
 /** Calls that are under way. @type {Map<number, AbortController>} */

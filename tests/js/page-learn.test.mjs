@@ -144,6 +144,8 @@ describe("Learn", { skip: executable === undefined }, () => {
     await ask(view, PROMPT);
     await rate(view, () => view.getByRole("button", { name: /^Right/ }).click(), 1);
     await page.locator("#offline").filter({ hasText: "Works offline" }).waitFor();
+    const [download] = await Promise.all([page.waitForEvent("download"), page.getByRole("button", { name: "Save it as a file" }).click()]);
+    const text = await readFile(await download.path(), "utf8");
     const left = () => page.evaluate(async () => ({
       databases: (await indexedDB.databases()).length,
       caches: (await caches.keys()).length,
@@ -163,6 +165,16 @@ describe("Learn", { skip: executable === undefined }, () => {
     await view.locator(".track").waitFor({ state: "detached" });
     await page.reload();
     await page.locator("#kept").filter({ hasText: "Nothing of yours is kept" }).waitFor();
+
+    // What was saved before brings all of it back, and a newer page's file is refused.
+    const restore = (kept) => page.locator("#restore-file").setInputFiles({ name: "kept.json", mimeType: "application/json", buffer: Buffer.from(JSON.stringify(kept)) });
+    await restore({ ...JSON.parse(text), version: 2 });
+    await page.locator("#restore-error").filter({ hasText: "unsupported_version" }).waitFor();
+    await restore(JSON.parse(text));
+    await view.locator(".track").filter({ hasText: "1 of 1 right" }).waitFor();
+    await page.locator("#restore-error").waitFor({ state: "hidden" });
+    await page.reload();
+    await page.locator("#kept").filter({ hasText: "1 rating with its prompt" }).waitFor();
     assert.deepEqual(problems, []);
     await close();
   });

@@ -58,6 +58,22 @@ describe("Models", { skip: executable === undefined }, () => {
     await close();
   });
 
+  test("the models of the plan are told from the others", async () => {
+    const { page, view, problems, close } = await open();
+    await view.getByLabel("Which models").selectOption("In your plan");
+    await view.getByText("No model of the catalog is like that.").waitFor();
+    await page.getByRole("link", { name: "Plan", exact: true }).click();
+    const plan = page.locator("#plan");
+    await plan.getByRole("button", { name: "Try the sample" }).click();
+    const used = plan.locator("[data-slot=models] tbody tr");
+    await used.first().waitFor();
+    const planned = await used.locator(".name").allTextContents();
+    await page.getByRole("link", { name: "Models", exact: true }).click();
+    assert.deepEqual((await view.locator("tbody .open .name").allTextContents()).sort(), planned.sort());
+    assert.deepEqual(problems, []);
+    await close();
+  });
+
   test("a price is corrected, listed, kept over a reload, and undone", async () => {
     const { page, view, problems, close } = await open();
     const model = shipped.models[0];

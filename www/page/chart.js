@@ -138,7 +138,7 @@ function qualityDomain(points) {
  * @param {number[]} domain
  * @param {number} width
  */
-function decades([low, high], width) {
+export function decades([low, high], width) {
   const [first, last] = [Math.ceil(Math.log10(low) - 1e-9), Math.floor(Math.log10(high) + 1e-9)];
   const tens = Array.from({ length: last - first + 1 }, (_, i) => 10 ** (first + i));
   if (width / (tens.length + 1) < 150) return tens;
@@ -151,7 +151,7 @@ function decades([low, high], width) {
  * A cost on the axis: no zeros at its end.
  * @param {number} cost
  */
-function costTick(cost) {
+export function costTick(cost) {
   return usd(cost).replace(/(\.\d*?)0+$/, "$1").replace(/\.$/, "");
 }
 

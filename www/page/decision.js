@@ -102,7 +102,7 @@ function* figures({ quality, cost_usd: cost, baseline, saving_usd: saving }) {
  * @param {Element | null} [extra]
  * @param {string} [className]
  */
-function figure(label, value, note, extra = null, className = "") {
+export function figure(label, value, note, extra = null, className = "") {
   return h("div", { className }, h("dt", { textContent: label }), h("dd", {}, h("strong", { textContent: value }), h("small", { textContent: note }), extra));
 }
 

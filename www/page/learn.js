@@ -19,11 +19,14 @@ export function mount(app) {
   const model = /** @type {HTMLSelectElement} */ (byId("rate-model"));
   /** The user has said who answered; until then it is whom the router would have asked. */
   let picked = false;
+  /** The prompt is the user's own. */
+  let edited = false;
   /** The decision for the prompt before its first rating. @type {{ prompt: string, decision: import("pennyroute").Decision } | null} */
   let unrated = null;
   let timer = 0;
 
   prompt.oninput = () => {
+    edited = true;
     slot.decision.ariaBusy = "true";
     clearTimeout(timer);
     timer = setTimeout(fresh, DEBOUNCE_MS);
@@ -50,9 +53,17 @@ export function mount(app) {
   slot["export-cli"].onclick = exportForFit;
   slot.erase.onclick = () => app.unrate(state.ratings.map(({ id }) => id));
   for (const event of ["settings", "kept"]) app.addEventListener(event, tried);
-  app.addEventListener("catalog", refresh);
-  prompt.value ||= byId("prompt").value;
-  if (app.loaded) refresh();
+  app.addEventListener("shown", takePrompt);
+  takePrompt();
+  app.follow("learn", refresh);
+
+  /** The prompt of *Try*, as long as there is none of this view's own. */
+  function takePrompt() {
+    const { value } = byId("prompt");
+    if (byId("learn").hidden || edited || prompt.value === value) return;
+    prompt.value = value;
+    if (app.loaded) fresh();
+  }
 
   /** Over a catalog that is new: the models, the decision and what the ratings did. */
   async function refresh() {
@@ -157,6 +168,7 @@ export function mount(app) {
       className: "chip",
       textContent: text.length > 70 ? `${text.slice(0, 69)}…` : text,
       onclick: () => {
+        edited = true;
         prompt.value = text;
         fresh();
         prompt.focus();
@@ -195,7 +207,7 @@ export function mount(app) {
 
   function exportRatings() {
     const rows = state.ratings.map(({ id, ...outcome }) => JSON.stringify(outcome));
-    save(`${rows.join("\n")}\n`, "outcomes.jsonl", "application/x-ndjson");
+    save(lines(rows, "application/x-ndjson"), "outcomes.jsonl");
   }
 
   /** The command takes two files: queries, and outcomes that name them. */
@@ -203,9 +215,9 @@ export function mount(app) {
     const texts = [...new Set(state.ratings.map(({ prompt, messages }) => JSON.stringify(messages ? { messages } : { text: prompt })))];
     const ids = new Map(texts.map((text, i) => [text, `q${i + 1}`]));
     const key = ({ prompt, messages }) => ids.get(JSON.stringify(messages ? { messages } : { text: prompt }));
-    save(texts.map((text) => `${JSON.stringify({ query_id: ids.get(text), ...JSON.parse(text) })}\n`).join(""), "queries.jsonl", "application/x-ndjson");
+    save(lines(texts.map((text) => JSON.stringify({ query_id: ids.get(text), ...JSON.parse(text) })), "application/x-ndjson"), "queries.jsonl");
     const rows = state.ratings.map((rating) => [key(rating), rating.model, Number(rating.correct), rating.output_tokens ?? ""].join(","));
-    save(`${["query_id,model,correct,output_tokens", ...rows].join("\n")}\n`, "outcomes.csv", "text/csv");
+    save(lines(["query_id,model,correct,output_tokens", ...rows], "text/csv"), "outcomes.csv");
   }
 
   /** @param {{ code?: string, message: string } | null} error */
@@ -214,6 +226,9 @@ export function mount(app) {
     slot.error.replaceChildren(...(error ? [...(error.code ? [h("code", { textContent: error.code })] : []), ` ${error.message}`] : []));
   }
 }
+
+/** @param {string[]} rows @param {string} type */
+const lines = (rows, type) => new Blob([`${rows.join("\n")}\n`], { type });
 
 /** Who serves a model, and at which effort. @param {string} id */
 function maker(id) {
