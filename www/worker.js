@@ -15,6 +15,13 @@ import { planMethods } from "./page/plan-methods.js";
 
 /** @type {Router} */
 let router;
+/** Under way before the page asks for it, because the page first reads what it has kept. @type {Promise<Router> | undefined} */
+let loading = loadRouter();
+loading.catch(() => {}); // told when the page asks
+
+function loadRouter() {
+  return Router.load({ onProgress: (loaded, total) => postMessage({ loading: { loaded, total } }) });
+}
 
 /** @type {Record<string, (argument: any, context: Context) => unknown>} */
 const METHODS = {
@@ -23,9 +30,9 @@ const METHODS = {
    * cannot be used any more, in which case it is left out.
    */
   async load(kept) {
-    router ??= await Router.load({
-      onProgress: (loaded, total) => postMessage({ loading: { loaded, total } }),
-    });
+    const first = loading;
+    loading = undefined; // one that failed is not asked again
+    router ??= await (first ?? loadRouter());
     let unused;
     try {
       apply(router, kept);

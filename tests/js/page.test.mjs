@@ -1,5 +1,8 @@
 /** The page in Chromium, as built for a static host: its shell and *Try*. The other views have files of their own. */
 import assert from "node:assert/strict";
+import { createHash } from "node:crypto";
+import { readFile, writeFile } from "node:fs/promises";
+import { join } from "node:path";
 import { after, before, describe, test } from "node:test";
 import { findChromium } from "./browser.mjs";
 import { LOOKS, assertPresentable, startSite, watch } from "./site.mjs";
@@ -206,6 +209,56 @@ describe("page", { skip: executable === undefined }, () => {
     await page.locator("#rate-model option").first().waitFor({ state: "attached" });
     assert.deepEqual(problems, []);
     await close();
+  });
+
+  test("a newer build is offered, and taken as a whole", async () => {
+    const { page, context, problems, close } = await open();
+    await page.locator("#offline").filter({ hasText: "Works offline" }).waitFor();
+    const read = (name) => readFile(join(site.folder, name), "utf8");
+    const digest = (text) => `sha256-${createHash("sha256").update(text).digest("base64")}`;
+    const [index, worker] = [await read("index.html"), await read("offline.js")];
+    const [build] = (await page.evaluate(() => caches.keys())).map((key) => key.replace("pennyroute-", ""));
+    const newer = index.replace("Pick the cheapest", "Still pick the cheapest");
+    const newerWorker = worker.replace(digest(index), digest(newer)).replace(build, "newer");
+    try {
+      // Halfway through an upload there are files of two builds: neither is the copy replaced nor is any of it shown.
+      await writeFile(join(site.folder, "offline.js"), newerWorker);
+      await page.evaluate(() => navigator.serviceWorker.getRegistration().then((registration) => registration.update())
+        .then((registration) => new Promise((resolve) => {
+          const { installing } = registration;
+          if (installing === null) return resolve();
+          installing.onstatechange = () => installing.state === "redundant" && resolve();
+        })));
+      assert.equal(await page.evaluate((key) => caches.match("index.html", { cacheName: key }).then(Boolean), `pennyroute-${build}`), true);
+      problems.length = 0; // the browser's own words on the file that does not match
+
+      await writeFile(join(site.folder, "index.html"), newer);
+      await page.reload();
+      await page.getByRole("button", { name: "Use it" }).waitFor();
+      const described = () => page.locator("meta[name=description]").getAttribute("content");
+      assert.match(await described(), /^Pick/);
+      await Promise.all([page.waitForEvent("load"), page.getByRole("button", { name: "Use it" }).click()]);
+      await page.locator("#plot .plot-svg").waitFor();
+      assert.match(await described(), /^Still pick/);
+      assert.deepEqual(await page.evaluate(() => caches.keys()), ["pennyroute-newer"]);
+      await context.setOffline(true);
+      await page.reload();
+      await page.locator("#plot .plot-svg").waitFor();
+      assert.deepEqual(problems, []);
+    } finally {
+      await writeFile(join(site.folder, "index.html"), index);
+      await writeFile(join(site.folder, "offline.js"), worker);
+    }
+    await close();
+  });
+
+  test("where the host's policy blocks WebAssembly it says so, and how to allow it", async () => {
+    const strict = await startSite(executable, { headers: { "content-security-policy": "script-src 'self'" } });
+    const { page } = await strict.open({ settled: false });
+    const alert = page.locator("#decision").getByRole("alert");
+    await alert.getByText("wasm_blocked").waitFor();
+    assert.match(await alert.textContent(), /wasm-unsafe-eval/);
+    await strict.close();
   });
 
   test("without storage it works, and says that nothing is kept", async () => {

@@ -5,13 +5,13 @@
  *     node src/js/tools/www.mjs        after `npm run build`, which makes the package in dist/
  */
 import { createHash } from "node:crypto";
-import { copyFile, mkdir, readFile, readdir, rm } from "node:fs/promises";
-import { join } from "node:path";
+import { copyFile, mkdir, readFile, readdir, rm, writeFile } from "node:fs/promises";
+import { basename, join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { build } from "esbuild";
 import { dist, root } from "./shell.mjs";
 
-const STATIC = ["index.html", "icon.svg"];
+const STATIC = ["icon.svg"];
 /** What the package's browser entry fetches from beside itself. */
 const PACKAGE_FILES = ["pennyroute_bg.wasm", "artifacts.bin"];
 
@@ -22,7 +22,7 @@ const PACKAGE_FILES = ["pennyroute_bg.wasm", "artifacts.bin"];
 export async function buildWww({ package: from = dist, out = join(dist, "www") } = {}) {
   await rm(out, { recursive: true, force: true });
   await mkdir(out, { recursive: true });
-  await build({
+  const { metafile } = await build({
     entryPoints: [join(root, "www/app.js"), join(root, "www/worker.js"), join(root, "www/style.css")],
     outdir: out,
     bundle: true,
@@ -32,9 +32,11 @@ export async function buildWww({ package: from = dist, out = join(dist, "www") }
     target: "es2022",
     minify: true,
     alias: { pennyroute: join(from, "browser.js") },
+    metafile: true,
     logLevel: "warning",
   });
   await Promise.all([
+    buildIndex(out, metafile),
     ...STATIC.map((name) => copyFile(join(root, "www", name), join(out, name))),
     ...PACKAGE_FILES.map((name) => copyFile(join(from, name), join(out, name))),
     // As .txt, because many hosts offer .md as a download.
@@ -42,6 +44,20 @@ export async function buildWww({ package: from = dist, out = join(dist, "www") }
   ]);
   await buildOfflineWorker(out);
   return out;
+}
+
+/**
+ * The page's HTML, which names every script of the first view: the browser asks for all of them at once,
+ * rather than for the worker's when the app's have run.
+ * @param {string} out
+ * @param {import("esbuild").Metafile} metafile
+ */
+async function buildIndex(out, { outputs }) {
+  const files = new Map(Object.entries(outputs).map(([path, output]) => [basename(path), output]));
+  const imports = (entry) => files.get(entry).imports.filter(({ kind }) => kind === "import-statement").map(({ path }) => basename(path));
+  const hints = [...new Set([...imports("app.js"), "worker.js", ...imports("worker.js")])].map((name) => `<link rel="modulepreload" href="${name}">`);
+  const html = await readFile(join(root, "www/index.html"), "utf8");
+  await writeFile(join(out, "index.html"), html.replace("</head>", `  ${hints.join("\n  ")}\n</head>`));
 }
 
 /** The worker that serves the page offline, with the digests of all that has been built. */
