@@ -6,11 +6,11 @@
  *
  * The tasks of the page's thread are those of Chromium's own trace, from giving it the file to saving the
  * assignment, with twenty moves of the target in between. `wall`: as the page felt it, with all else that
- * ran on the machine; `cpu`: what the thread itself used. Memory is that of the page and its worker
- * (wasm and typed arrays included), before and after, by `performance.measureUserAgentSpecificMemory`.
+ * ran on the machine; `cpu`: what the thread itself used. Memory is what the page's process holds, its worker
+ * with wasm and typed arrays included: before, after, and at most (Linux only).
  */
 import { existsSync, readFileSync } from "node:fs";
-import { mkdtemp, rm } from "node:fs/promises";
+import { mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { gunzipSync, gzipSync } from "node:zlib";
@@ -34,19 +34,19 @@ if (!files.every(existsSync)) {
 const lines = files.flatMap((file) => gunzipSync(readFileSync(file)).toString().trim().split("\n")).slice(0, PROMPTS);
 
 const folder = await mkdtemp(join(tmpdir(), "pennyroute-bench-"));
-// Memory may only be measured on a page that no other shares a process with.
-const headers = { "cross-origin-opener-policy": "same-origin", "cross-origin-embedder-policy": "require-corp" };
-const site = await serve(await buildWww({ out: folder }), {}, { headers });
+const site = await serve(await buildWww({ out: join(folder, "www") }));
+// By its path: content would pass through the page's thread on its way from here.
+const file = join(folder, "prompts.jsonl.gz");
+await writeFile(file, gzipSync(lines.join("\n")));
 const browser = await launch(executable);
 const page = await (await browser.newContext()).newPage();
 await page.goto(`${site.url}/#plan`);
 await page.locator("#versions").filter({ hasText: "Catalog" }).waitFor();
 const slot = (name) => page.locator(`#plan [data-slot=${name}]`);
 
-console.error("loaded");
-const before = await memory();console.error(before);
+const before = await memory();
 const trace = await startTrace();
-await slot("file").setInputFiles({ name: "prompts.jsonl.gz", mimeType: "", buffer: gzipSync(lines.join("\n")) });
+await slot("file").setInputFiles(file);
 await page.locator("#plan-group").selectOption("source");
 const start = performance.now();
 await page.getByRole("button", { name: "Estimate", exact: true }).click();
@@ -83,16 +83,24 @@ const result = {
     tasks_over_50_ms: { wall: tasks.filter((task) => task.dur > 50_000).length, cpu: tasks.filter((task) => task.tdur > 50_000).length },
     busy_share: Number((tasks.reduce((sum, task) => sum + (task.tdur ?? 0), 0) / 1000 / (moved - start)).toFixed(3)),
   },
-  memory_mb: { before, after },
+  memory_mb: after && { before: before.now, after: after.now, peak: after.peak },
 };
 console.log(`${result.prompts} prompts estimated in ${result.estimate_s} s, ${result.prompts_per_s} a second; curve and first plan ${result.curve_and_plan_s} s; a move of the target ${result.ms_per_move} ms`);
 console.log(`the page's thread: longest task ${longest("dur")} ms (${longest("tdur")} ms of its own), ${result.main_thread.tasks_over_50_ms.wall} over 50 ms, busy ${(result.main_thread.busy_share * 100).toFixed(1)} %`);
-console.log(`memory: ${before} MB before, ${after} MB after`);
+if (after) console.log(`memory of the page's process: ${before.now} MB before, ${after.now} MB after, ${after.peak} MB at most`);
 console.log(JSON.stringify(result));
 
+/** MB that the page's process, the largest renderer, holds and has held at most. */
 async function memory() {
-  const bytes = await page.evaluate(() => performance.measureUserAgentSpecificMemory().then((measured) => measured.bytes));
-  return Math.round(bytes / 1e6);
+  const cdp = await browser.newBrowserCDPSession();
+  const { processInfo } = await cdp.send("SystemInfo.getProcessInfo");
+  await cdp.detach();
+  const renderers = processInfo.filter(({ type }) => type === "renderer").map(({ id }) => `/proc/${id}/status`).filter(existsSync).map((path) => {
+    const status = readFileSync(path, "utf8");
+    const [now, peak] = ["VmRSS", "VmHWM"].map((name) => Math.round(Number(new RegExp(`${name}:\\s+(\\d+) kB`).exec(status)[1]) / 1000));
+    return { now, peak };
+  });
+  return renderers.sort((a, b) => b.now - a.now).at(0) ?? null;
 }
 
 /** Begins a trace; the returned function ends it: the tasks of the page's main thread. */
