@@ -6,7 +6,7 @@ import { connect } from "./page/client.js";
 import { byId, h } from "./page/dom.js";
 import { keptLine } from "./page/kept.js";
 import { serveOffline } from "./page/offline.js";
-import { State } from "./page/state.js";
+import { State, readKept } from "./page/state.js";
 import * as first from "./page/try.js";
 
 /** Views by the hash that shows them, which is their section's id too. */
@@ -20,11 +20,14 @@ const VIEWS = {
 /**
  * What the views share. Events: `loading`, `progress` ({ loaded, total }), `failed` ({ error }), `catalog`
  * once the router is there and whenever its catalog has changed, by hand or by a rating, and `settings`
- * when another tab has changed them.
+ * when they have changed elsewhere than in their view; `kept` when what is kept has, and `shown` as
+ * another view is.
  */
 export class App extends EventTarget {
   client = connect((loaded, total) => this.emit("progress", { loaded, total }));
   state = new State();
+  /** Models that answer something in the plan that stands, by id. @type {Set<string>} */
+  planned = new Set();
   /** The router is there. */
   loaded = false;
   /** Why the changes and ratings that were kept are left out, if they are. @type {{ code: string, message: string } | undefined} */
@@ -55,6 +58,26 @@ export class App extends EventTarget {
     }
   }
 
+  /**
+   * Calls `refresh` once the router is there and for every new catalog, but never while its view is not shown.
+   * @param {string} name
+   * @param {() => void} refresh
+   */
+  follow(name, refresh) {
+    let due = this.loaded;
+    const settle = () => {
+      if (!due || byId(name).hidden) return;
+      due = false;
+      refresh();
+    };
+    this.addEventListener("shown", settle);
+    this.addEventListener("catalog", () => {
+      due = true;
+      settle();
+    });
+    settle();
+  }
+
   /** Puts changes to the catalog to use and keeps them, or throws what is wrong with them. @param {import("./page/state.js").Changes} changes */
   async change(changes) {
     await this.client.call("apply", { ...this.#applied(), changes });
@@ -74,6 +97,15 @@ export class App extends EventTarget {
   async unrate(ids) {
     await this.state.removeRatings(new Set(ids));
     await this.reapply();
+  }
+
+  /** Takes up what another browser has kept (`State.export`), or throws what is wrong with it. @param {any} kept */
+  async restore(kept) {
+    const { settings, ratings } = readKept(kept);
+    await this.client.call("apply", { changes: settings.changes ?? {}, ratings });
+    await this.state.replace({ settings, ratings });
+    this.emit("settings");
+    this.emit("catalog");
   }
 
   /** After what is kept has changed: puts it to use. */
@@ -119,6 +151,7 @@ function show() {
     scrollTo(0, 0);
   }
   if (!mounted.has(name)) mounted.set(name, mount(name));
+  app.emit("shown");
 }
 
 /** @param {string} name */

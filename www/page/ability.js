@@ -1,4 +1,5 @@
 /** Abilities as people read them: logits as chances, with their 90 % intervals. */
+import { gauge } from "./decision.js";
 import { h } from "./dom.js";
 import { percent, percentRange } from "./format.js";
 
@@ -29,6 +30,12 @@ export function levelInterval(mean, sd) {
 /** @param {import("pennyroute").Ability | null | undefined} ability */
 export const level = (ability) => (ability ? levelInterval(ability.mean[0], ability.sd[0]) : null);
 
+/** A level's interval on a scale from one half to 1, below which few models are. @param {import("pennyroute").Interval} interval */
+export function levelGauge({ estimate, lo, hi }) {
+  const upper = (value) => Math.max(0, 2 * value - 1);
+  return gauge({ estimate: upper(estimate), lo: upper(lo), hi: upper(hi) });
+}
+
 /** An interval in words. @param {import("pennyroute").Interval | null} interval */
 export const inWords = (interval) => (interval ? `${percent(interval.estimate, 1)} (${percentRange(interval)})` : "unknown");
 
@@ -50,4 +57,4 @@ export function skillBars(ability) {
   }));
 }
 
-const signed = (value) => `${value < 0 ? "−" : "+"}${Math.abs(value).toFixed(2)}`;
+const signed = (value) => `${Math.abs(value) < 0.005 ? "" : value < 0 ? "−" : "+"}${Math.abs(value).toFixed(2)}`;

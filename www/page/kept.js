@@ -1,5 +1,5 @@
 /** What this browser keeps for the page, in words, with the buttons that save and erase it. */
-import { byId } from "./dom.js";
+import { byId, h } from "./dom.js";
 import { count } from "./format.js";
 import { save } from "./save.js";
 
@@ -15,7 +15,7 @@ export function keptLine(app) {
       policy && "your policy",
       numbered(Object.keys(changes).length, "change to the catalog", "changes to the catalog"),
       numbered(state.ratings.length, "rating with its prompt", "ratings with their prompts"),
-      prompts && (numbered(prompts.length, "prompt tried", "prompts tried") || "that prompts tried are to be kept"),
+      prompts && (numbered(prompts.length, "prompt tried", "prompts tried") || "your wish to keep the prompts you try"),
     ].filter(Boolean);
     line.textContent = state.unkept ? "" : kept.length > 0 ? `Kept in this browser: ${kept.join(", ")}.` : "Nothing of yours is kept in this browser.";
     byId("kept-save").hidden = kept.length === 0;
@@ -25,18 +25,32 @@ export function keptLine(app) {
 
   for (const event of ["catalog", "settings", "kept"]) app.addEventListener(event, show);
   state.addEventListener("unkept", show);
-  byId("kept-save").onclick = () => save(JSON.stringify(state.export(), null, 2), "pennyroute-page.json", "application/json");
+  byId("kept-save").onclick = () => save(new Blob([JSON.stringify(state.export(), null, 2)], { type: "application/json" }), "pennyroute-page.json");
+  byId("kept-restore").onclick = () => byId("restore-file").click();
+  byId("restore-file").onchange = restore;
   byId("kept-erase").onclick = () => dialog.showModal();
   dialog.onclose = async () => {
     if (dialog.returnValue !== "erase") return;
     dialog.returnValue = "";
     await state.erase();
-    app.emit("erased");
     app.emit("settings");
     await app.reapply();
     line.textContent = "Everything is erased.";
     byId("offline").textContent = "";
   };
+
+  async function restore({ currentTarget: input }) {
+    const [file] = input.files;
+    const error = byId("restore-error");
+    error.hidden = true;
+    try {
+      await app.restore(JSON.parse(await file.text()));
+    } catch (thrown) {
+      error.hidden = false;
+      error.replaceChildren(h("code", { textContent: thrown.code ?? "bad_input" }), ` ${file.name} is not restored: ${thrown.message}`);
+    }
+    input.value = "";
+  }
 }
 
 /** @param {number} size @param {string} one @param {string} many */

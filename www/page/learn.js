@@ -1,7 +1,7 @@
 /** *Learn*: answers that are rated, and what they teach. */
 import { inWords, levelInterval } from "./ability.js";
 import { byId, h, slots } from "./dom.js";
-import { CODES, count, modelParts, percent, shortName, usdPerThousand } from "./format.js";
+import { CODES, count, effortName, modelParts, percent, shortName, usdPerThousand } from "./format.js";
 import { badRows } from "./models/fitted.js";
 import { save } from "./save.js";
 import { levelChart } from "./track.js";
@@ -19,11 +19,15 @@ export function mount(app) {
   const model = /** @type {HTMLSelectElement} */ (byId("rate-model"));
   /** The user has said who answered; until then it is whom the router would have asked. */
   let picked = false;
+  /** The prompt is the user's own. */
+  let edited = false;
   /** The decision for the prompt before its first rating. @type {{ prompt: string, decision: import("pennyroute").Decision } | null} */
   let unrated = null;
   let timer = 0;
 
   prompt.oninput = () => {
+    edited = true;
+    slot.decision.ariaBusy = "true";
     clearTimeout(timer);
     timer = setTimeout(fresh, DEBOUNCE_MS);
   };
@@ -39,10 +43,9 @@ export function mount(app) {
   slot.right.onclick = () => rate(true);
   slot.wrong.onclick = () => rate(false);
   slot.undo.onclick = undo;
-  slot.keep.onchange = async () => {
-    await state.set("prompts", slot.keep.checked ? [] : undefined);
+  slot.keep.onchange = () => {
+    state.set("prompts", slot.keep.checked ? [] : undefined);
     app.emit("kept");
-    tried();
   };
   slot.import.onclick = () => slot.file.click();
   slot.file.onchange = importRatings;
@@ -50,9 +53,17 @@ export function mount(app) {
   slot["export-cli"].onclick = exportForFit;
   slot.erase.onclick = () => app.unrate(state.ratings.map(({ id }) => id));
   for (const event of ["settings", "kept"]) app.addEventListener(event, tried);
-  app.addEventListener("catalog", refresh);
-  prompt.value ||= byId("prompt").value;
-  if (app.loaded) refresh();
+  app.addEventListener("shown", takePrompt);
+  takePrompt();
+  app.follow("learn", refresh);
+
+  /** The prompt of *Try*, as long as there is none of this view's own. */
+  function takePrompt() {
+    const { value } = byId("prompt");
+    if (byId("learn").hidden || edited || prompt.value === value) return;
+    prompt.value = value;
+    if (app.loaded) fresh();
+  }
 
   /** Over a catalog that is new: the models, the decision and what the ratings did. */
   async function refresh() {
@@ -69,19 +80,20 @@ export function mount(app) {
   /** Another prompt: it has a decision of its own, and whoever that chooses is likely to have answered. */
   function fresh() {
     picked = false;
-    unrated = null;
     decide();
   }
 
   async function decide() {
     const text = prompt.value;
+    if (!text.trim()) slot.decision.ariaBusy = "false";
     if (!text.trim()) return slot.decision.replaceChildren(h("p", { className: "quiet", textContent: "Paste a prompt, and what would be chosen for it stands here." }));
     try {
       const { decision } = await client.call("consider", { prompt: text });
       if (prompt.value !== text) return;
       if (!picked && decision.model) model.value = decision.model;
-      unrated ??= { prompt: text, decision };
+      if (unrated?.prompt !== text) unrated = { prompt: text, decision };
       showDecision(decision);
+      slot.decision.ariaBusy = "false";
     } catch (error) {
       fail(error);
     }
@@ -92,8 +104,8 @@ export function mount(app) {
     const before = unrated.decision;
     const same = before.model === decision.model;
     slot.decision.replaceChildren(
-      h("p", { className: "chosen", textContent: decision.model ? shortName(decision.model) : "No model may answer this" }),
-      h("p", { className: "byline" }, h("span", { className: "provider", textContent: modelParts(decision.model ?? "").provider }), h("span", { className: `pill ${decision.code}`, textContent: CODES[decision.code] ?? decision.code })),
+      h("p", { className: "chosen", textContent: modelParts(decision.model ?? "").name || "No model may answer this" }),
+      h("p", { className: "byline" }, h("span", { className: "provider", textContent: maker(decision.model ?? "") }), h("span", { className: `pill ${decision.code}`, textContent: CODES[decision.code] ?? decision.code })),
       h("p", { className: "quiet", textContent: decision.quality ? `${percent(decision.quality.estimate, 1)} expected quality, ${usdPerThousand(decision.cost_usd.estimate)} per 1,000 such calls` : decision.reason }),
       same
         ? before.quality && before.quality.estimate !== decision.quality.estimate ? h("p", { className: "moved", textContent: `Its quality was ${percent(before.quality.estimate, 1)} before your ratings of this prompt.` }) : null
@@ -108,7 +120,10 @@ export function mount(app) {
       return prompt.focus();
     }
     const outcome = { prompt: prompt.value, model: model.value, correct };
+    // Whom it names stays, and a decision that is still due is made before it counts.
     picked = true;
+    clearTimeout(timer);
+    if (unrated?.prompt !== prompt.value) await decide();
     try {
       await app.rate([outcome]);
       slot.said.textContent = `${shortName(outcome.model)} was ${correct ? "right" : "wrong"}: rating ${count(state.ratings.length)} is kept.`;
@@ -153,6 +168,7 @@ export function mount(app) {
       className: "chip",
       textContent: text.length > 70 ? `${text.slice(0, 69)}…` : text,
       onclick: () => {
+        edited = true;
         prompt.value = text;
         fresh();
         prompt.focus();
@@ -191,7 +207,7 @@ export function mount(app) {
 
   function exportRatings() {
     const rows = state.ratings.map(({ id, ...outcome }) => JSON.stringify(outcome));
-    save(`${rows.join("\n")}\n`, "outcomes.jsonl", "application/x-ndjson");
+    save(lines(rows, "application/x-ndjson"), "outcomes.jsonl");
   }
 
   /** The command takes two files: queries, and outcomes that name them. */
@@ -199,9 +215,9 @@ export function mount(app) {
     const texts = [...new Set(state.ratings.map(({ prompt, messages }) => JSON.stringify(messages ? { messages } : { text: prompt })))];
     const ids = new Map(texts.map((text, i) => [text, `q${i + 1}`]));
     const key = ({ prompt, messages }) => ids.get(JSON.stringify(messages ? { messages } : { text: prompt }));
-    save(texts.map((text) => `${JSON.stringify({ query_id: ids.get(text), ...JSON.parse(text) })}\n`).join(""), "queries.jsonl", "application/x-ndjson");
+    save(lines(texts.map((text) => JSON.stringify({ query_id: ids.get(text), ...JSON.parse(text) })), "application/x-ndjson"), "queries.jsonl");
     const rows = state.ratings.map((rating) => [key(rating), rating.model, Number(rating.correct), rating.output_tokens ?? ""].join(","));
-    save(`${["query_id,model,correct,output_tokens", ...rows].join("\n")}\n`, "outcomes.csv", "text/csv");
+    save(lines(["query_id,model,correct,output_tokens", ...rows], "text/csv"), "outcomes.csv");
   }
 
   /** @param {{ code?: string, message: string } | null} error */
@@ -209,6 +225,15 @@ export function mount(app) {
     slot.error.hidden = error === null;
     slot.error.replaceChildren(...(error ? [...(error.code ? [h("code", { textContent: error.code })] : []), ` ${error.message}`] : []));
   }
+}
+
+/** @param {string[]} rows @param {string} type */
+const lines = (rows, type) => new Blob([`${rows.join("\n")}\n`], { type });
+
+/** Who serves a model, and at which effort. @param {string} id */
+function maker(id) {
+  const { provider, effort } = modelParts(id);
+  return [provider, effort && effortName(effort)].filter(Boolean).join(" · ");
 }
 
 /** What was asked, in a line. @param {import("./state.js").Rating} rating */

@@ -30,10 +30,11 @@ export function mount(app) {
   slot["learn-file"].onchange = () => withFile(slot["learn-file"], learn);
   slot.import.onclick = () => slot["import-file"].click();
   slot["import-file"].onchange = () => withFile(slot["import-file"], importCatalog);
-  slot.export.onclick = async () => save(`${JSON.stringify(await client.call("exported"), null, 1)}\n`, "catalog.json", "application/json");
+  slot.export.onclick = async () => save(new Blob([`${JSON.stringify(await client.call("exported"), null, 1)}\n`], { type: "application/json" }), "catalog.json");
   slot.reset.onclick = () => change({});
-  app.addEventListener("catalog", read);
-  if (app.loaded) read();
+  app.follow("models", read);
+  // A plan may have been made meanwhile.
+  app.addEventListener("shown", filter);
 
   async function read() {
     known = await client.call("catalog");
@@ -71,6 +72,8 @@ export function mount(app) {
     const shown = known.catalog.models.filter((model) => words.every((word) => model.id.toLowerCase().includes(word))
       && (!wanted.provider || model.provider === wanted.provider)
       && (!wanted.effort || model.effort === wanted.effort)
+      && (wanted.among !== "plan" || app.planned.has(model.id))
+      && (wanted.among !== "mine" || model.id in changes())
       && (!wanted.source || (model.ability?.source ?? "unknown") === wanted.source));
     const all = known.catalog.models.length;
     slot.count.textContent = shown.length === all ? `${count(all)} models` : `${count(shown.length)} of ${count(all)} models`;

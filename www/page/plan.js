@@ -5,7 +5,7 @@
 import { byId, slots } from "./dom.js";
 import { demandsForm } from "./plan/demands.js";
 import { outcomeCard } from "./plan/outcome.js";
-import { save } from "./plan/save.js";
+import { save } from "./save.js";
 import { sourceCard } from "./plan/source.js";
 import { constantsTable, groupsTable, modelsTable } from "./plan/tables.js";
 
@@ -89,6 +89,7 @@ export function mount(app) {
 
   function show() {
     outcome.show(plan, curve.constants, demands.read());
+    app.planned = new Set(plan.models.filter(({ queries }) => queries > 0).map(({ model }) => model));
     if (plan.status !== "infeasible") {
       models.show(plan);
       constants.show(curve.constants, plan);

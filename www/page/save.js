@@ -1,11 +1,10 @@
 /**
  * Gives content to the browser to save; it goes through no network.
- * @param {BlobPart} content
+ * @param {Blob} blob
  * @param {string} name
- * @param {string} type
  */
-export function save(content, name, type) {
-  const url = URL.createObjectURL(new Blob([content], { type }));
+export function save(blob, name) {
+  const url = URL.createObjectURL(blob);
   const link = document.createElement("a");
   link.href = url;
   link.download = name;

@@ -19,6 +19,30 @@ const MOST_PROMPTS = 50;
  * @typedef {{ policy?: Record<string, string | boolean>, changes?: Changes, prompts?: string[] }} Settings `prompts`: only where they are to be kept
  */
 
+/**
+ * What `State.export` made, checked as far as putting it to use does not.
+ * @param {any} kept
+ * @returns {{ settings: Settings, ratings: Rating[] }}
+ */
+export function readKept(kept) {
+  const refuse = (code, message) => {
+    throw Object.assign(new Error(message), { code });
+  };
+  if (kept?.format !== NAME) refuse("bad_input", "This is no file that this page has saved.");
+  if (kept.version > VERSION) refuse("unsupported_version", `The file has version ${kept.version}, and this page reads up to ${VERSION}: it was saved by a newer one.`);
+  const { policy, changes, prompts } = kept.settings ?? {};
+  const plain = (value) => value === undefined || (value !== null && typeof value === "object" && !Array.isArray(value));
+  if (!plain(policy)) refuse("bad_input", "settings.policy: must be an object.");
+  if (!plain(changes)) refuse("bad_input", "settings.changes: must be an object.");
+  if (prompts !== undefined && !(Array.isArray(prompts) && prompts.every((prompt) => typeof prompt === "string"))) refuse("bad_input", "settings.prompts: must be a list of texts.");
+  const { ratings } = kept;
+  if (!Array.isArray(ratings)) refuse("bad_input", "ratings: must be a list.");
+  const wrong = ratings.findIndex((rating) => typeof rating?.id !== "string");
+  if (wrong !== -1) refuse("bad_input", `ratings[${wrong}].id: must be a text.`);
+  const settings = Object.fromEntries(Object.entries({ policy, changes, prompts }).filter(([, value]) => value !== undefined));
+  return { settings, ratings };
+}
+
 export class State extends EventTarget {
   /** @type {Settings} */
   settings = {};
@@ -93,6 +117,14 @@ export class State extends EventTarget {
   removeRatings(ids) {
     this.ratings = this.ratings.filter(({ id }) => !ids.has(id));
     return this.#write("ratings", (store) => Promise.all([...ids].map((id) => store.delete(id))));
+  }
+
+  /** Keeps these in place of all there was. @param {{ settings: Settings, ratings: Rating[] }} next */
+  async replace({ settings, ratings }) {
+    this.settings = settings;
+    this.ratings = ratings;
+    await this.#write("settings", (store) => Promise.all([store.clear(), ...Object.entries(settings).map(([key, value]) => store.put(value, key))]));
+    await this.#write("ratings", (store) => Promise.all([store.clear(), ...ratings.map((rating) => store.put(rating))]));
   }
 
   /** All that is kept, as one value. */

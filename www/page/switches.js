@@ -33,7 +33,7 @@ export function switchStrip(card, slider, onChoose) {
           "aria-pressed": i === now,
           onclick: () => onChoose(target),
         }, h("span", { textContent: shortName(model) }));
-        button.style.setProperty("--share", String(Math.min(to, high) - Math.max(from, low)));
+        button.style.setProperty("--share", String(1000 * (Math.min(to, high) - Math.max(from, low))));
         return button;
       }));
       if (focused) slot.strip.children[now]?.focus();

@@ -14,8 +14,7 @@ const COLUMNS = [
   { label: "Quality", title: "Expected quality with its 90 % interval", key: (row) => row.quality?.estimate ?? null, first: -1, numeric: true },
   { label: "Per 1,000", title: "Expected cost of 1,000 such calls with its 90 % interval", key: (row) => row.cost?.estimate ?? null, first: 1, numeric: true },
   { label: "Answer tokens", title: "Expected tokens of the answer, reasoning included", key: (row) => row.tokens?.estimate ?? null, first: 1, numeric: true, className: "tokens" },
-  { label: "Standing", key: (row) => row.rank, first: 1, className: "standing" },
-  { label: "Why not", title: "Why it is not chosen: what it costs beside what its quality is worth at this target", key: (row) => row.why || null, first: 1, className: "why" },
+  { label: "Standing", title: "Its place, and why it is not chosen: what it costs beside what its quality is worth at this target", key: (row) => row.rank, first: 1, className: "standing" },
 ];
 
 /**
@@ -80,8 +79,7 @@ function line(row) {
       : missing(),
     row.cost ? h("td", { className: "numeric cost" }, value(usd(row.cost.estimate), `${usd(row.cost.lo)} to ${usd(row.cost.hi)}`)) : missing(),
     row.tokens ? h("td", { className: "numeric tokens", textContent: count(row.tokens.estimate) }) : missing("tokens"),
-    h("td", { className: "standing" }, h("span", { className: `pill ${row.role}`, textContent: row.status })),
-    h("td", { className: "why quiet", textContent: row.why }));
+    h("td", { className: "standing" }, h("span", { className: `pill ${row.role}`, textContent: row.status }), h("span", { className: "why quiet", textContent: row.why })));
   tr.dataset.model = row.model;
   return tr;
 }

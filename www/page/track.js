@@ -3,7 +3,7 @@ import { percent, percentRange } from "./format.js";
 
 const WIDTH = 260;
 const HEIGHT = 96;
-const PAD = { left: 34, right: 8, top: 8, bottom: 8 };
+const PAD = { left: 40, right: 8, top: 8, bottom: 8 };
 
 /** @param {({ ratings: number } & import("pennyroute").Interval)[]} levels */
 export function levelChart(levels) {
@@ -29,9 +29,10 @@ export function levelChart(levels) {
 
 /** Round ends, at least ten points apart. */
 function range(levels) {
-  const low = Math.floor(Math.min(...levels.map(({ lo }) => lo)) * 20) / 20;
-  const high = Math.ceil(Math.max(...levels.map(({ hi }) => hi)) * 20) / 20;
-  return high - low >= 0.1 ? [low, high] : high >= 0.95 ? [0.9, 1] : [low, low + 0.1];
+  // In twentieths, which are whole numbers.
+  const low = Math.floor(Math.min(...levels.map(({ lo }) => lo)) * 20);
+  const high = Math.max(Math.ceil(Math.max(...levels.map(({ hi }) => hi)) * 20), low + 2);
+  return high > 20 ? [0.9, 1] : [low / 20, high / 20];
 }
 
 function spoken(levels) {

@@ -164,6 +164,7 @@ async function explain(request) {
   const explanation = await client.call("explain", request).catch(() => null);
   // Another decision, or an error of it, may stand by now.
   if (!explanation || shown.decision !== decision) return;
+  shown.explanation = explanation;
   strip.show(explanation);
   const why = reasons(explanation);
   for (const row of shown.rows) row.why = why.get(row.model) ?? "";
@@ -225,6 +226,8 @@ function setUpTarget() {
   slider.value = own ?? slider.defaultValue;
   slider.disabled = false;
   showTarget();
+  // Its segments are cut to the range.
+  if (shown?.explanation) strip.show(shown.explanation);
 }
 
 function showTarget() {

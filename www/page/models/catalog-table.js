@@ -1,6 +1,5 @@
 /** The catalog as a sortable table; a row opens its model. */
-import { SOURCES, level } from "../ability.js";
-import { gauge } from "../decision.js";
+import { SOURCES, level, levelGauge } from "../ability.js";
 import { h } from "../dom.js";
 import { count, effortName, modelParts, percent, usd } from "../format.js";
 
@@ -74,7 +73,7 @@ export function catalogTable(container, onOpen) {
         h("button", { type: "button", className: "open", onclick: () => onOpen(row.id) },
           h("span", { className: "name", textContent: name }), effort ? h("span", { className: "effort", textContent: effortName(effort) }) : null),
         h("span", { className: "quiet", textContent: provider }), row.changed ? h("span", { className: "pill chosen", textContent: "yours" }) : null),
-      h("td", { className: "numeric alone" }, interval && gauge(interval), row.alone === null ? none() : percent(row.alone, 1)),
+      h("td", { className: "numeric alone" }, interval && levelGauge(interval), row.alone === null ? none() : percent(row.alone, 1)),
       price(row.cost?.input), price(row.cost?.output), price(row.cost?.cache_read, "wide-only"),
       h("td", { className: "numeric wide-only" }, row.limit?.context ? tokens(row.limit.context) : none()),
       h("td", { className: "wide-only quiet", textContent: abilities(row).join(", ") }),

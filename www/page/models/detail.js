@@ -1,6 +1,5 @@
 /** One model: its facts, its ability with what is uncertain about it, and what the user may change. */
-import { SOURCES, inWords, level, skillBars } from "../ability.js";
-import { gauge } from "../decision.js";
+import { SOURCES, inWords, level, levelGauge, skillBars } from "../ability.js";
 import { h } from "../dom.js";
 import { count, effortName, modelParts, percent, usd, usdPerThousand } from "../format.js";
 import { abilities } from "./catalog-table.js";
@@ -39,7 +38,7 @@ export function detailDialog(dialog, { change, app }) {
         ...(alone ? fact("Alone on average traffic", `${percent(alone.quality, 1)} right at ${usdPerThousand(alone.cost_usd)} per 1,000`) : [])),
       h("h3", { className: "minor", textContent: "Ability" }),
       ...(ability ? [
-        h("p", { className: "level" }, gauge(interval), h("span", { textContent: inWords(interval) }), h("span", { className: "quiet", textContent: "on a query of average difficulty, 90 % interval" })),
+        h("p", { className: "level" }, levelGauge(interval), h("span", { textContent: inWords(interval) }), h("span", { className: "quiet", textContent: "on a query of average difficulty, 90 % interval" })),
         h("p", { className: "quiet", textContent: `By ${SOURCES[ability.source]}${ability.note ? ` (${ability.note})` : ""}.` }),
         h("details", { className: "skill-details" },
           h("summary", { textContent: "Skills" }),

@@ -1,6 +1,5 @@
 /** What a file of outcomes taught, before and after, to be accepted or not. */
-import { inWords, level } from "../ability.js";
-import { gauge } from "../decision.js";
+import { inWords, level, levelGauge } from "../ability.js";
 import { h } from "../dom.js";
 import { count, shortName } from "../format.js";
 
@@ -37,7 +36,7 @@ export function fittedDialog(dialog, { change }) {
 
 /** @param {string} name @param {import("pennyroute").Interval | null} interval */
 function side(name, interval) {
-  return h("div", { className: `side ${name}` }, h("span", { className: "quiet", textContent: name }), interval ? gauge(interval) : h("span"), h("span", { textContent: inWords(interval) }));
+  return h("div", { className: `side ${name}` }, h("span", { className: "quiet", textContent: name }), interval ? levelGauge(interval) : h("span"), h("span", { textContent: inWords(interval) }));
 }
 
 /** Rows that were left out, with why. @param {import("../outcomes.js").BadRow[]} bad */

@@ -2,7 +2,7 @@
 import { h } from "../dom.js";
 import { count } from "../format.js";
 import { sampleFile } from "./sample.js";
-import { save } from "./save.js";
+import { save } from "../save.js";
 import { duration } from "./words.js";
 
 /** Screen readers hear of the progress this often. */
