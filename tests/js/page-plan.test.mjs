@@ -414,6 +414,26 @@ describe("page: plan", { skip: executable === undefined }, () => {
     await opened.close();
   });
 
+  test("estimates of another catalog are marked, and made again", async () => {
+    const opened = await plan("again.csv", csv(20));
+    const { page, slot } = opened;
+    const before = await savedPlan(opened);
+    await page.getByRole("link", { name: "Learn" }).click();
+    const learn = page.locator("#learn");
+    await learn.locator("#rate-model").selectOption(before.plan.models[0].model);
+    await learn.getByRole("button", { name: /^Wrong/ }).click();
+    await learn.locator(".rated .pill").waitFor();
+    await page.getByRole("link", { name: "Plan" }).click();
+    await page.getByText("The catalog has changed since these estimates.").waitFor();
+    await page.getByRole("button", { name: "Estimate again" }).click();
+    await page.locator("#plan .here").waitFor();
+    await slot("stale").waitFor({ state: "hidden" });
+    await page.locator("#plan .outcome[aria-busy=false]").waitFor();
+    assert.notEqual((await savedPlan(opened)).plan.quality, before.plan.quality);
+    assert.deepEqual(opened.problems, []);
+    await opened.close();
+  });
+
   test("a spreadsheet takes no cell of the file for a formula", async () => {
     const opened = await plan("sly.csv", Papa.unparse({ fields: ["id", "prompt", "group"], data: [["=1+1", "Say hi.", "@SUM(A1)"], ["-2", "Say ho.", "+3"], ["plain", "Say so.", "g"]] }));
     const rows = await savedRows(opened);

@@ -1,0 +1,20 @@
+// Where Node, Bun and Deno find the module and the artifacts: beside this file.
+
+import { readFile } from "node:fs/promises";
+import { PennyrouteError } from "./error.js";
+import { download } from "./load.js";
+
+export const files = {
+  packed: new URL("./artifacts.bin", import.meta.url),
+  module: () => readFile(new URL("./pennyroute_bg.wasm", import.meta.url)),
+  read,
+};
+
+async function read(from, onProgress, signal) {
+  if (/^(https?|data|blob):/.test(from)) return download(from, onProgress, signal);
+  const bytes = await readFile(/^file:/.test(from) ? new URL(from) : from).catch((cause) => {
+    throw new PennyrouteError("bad_artifact", cause.message, { cause });
+  });
+  onProgress?.(bytes.length, bytes.length);
+  return { bytes, from: String(from) };
+}
