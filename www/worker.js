@@ -15,12 +15,16 @@ import { planMethods } from "./page/plan-methods.js";
 
 /** @type {Router} */
 let router;
-/** Under way before the page asks for it, because the page first reads what it has kept. @type {Promise<Router> | undefined} */
-let loading = loadRouter();
-loading.catch(() => {}); // told when the page asks
+/** Under way from the beginning: what the page has kept is not needed for it. @type {Promise<Router> | undefined} */
+let loading = begin();
 
-function loadRouter() {
-  return Router.load({ onProgress: (loaded, total) => postMessage({ loading: { loaded, total } }) });
+function begin() {
+  const promise = Router.load({
+    onProgress: (loaded, total) => postMessage({ loading: { loaded, total } }),
+  });
+  // Whoever asks for it hears of a failure, and the next one may have more luck.
+  promise.catch(() => (loading = undefined));
+  return promise;
 }
 
 /** @type {Record<string, (argument: any, context: Context) => unknown>} */
@@ -30,9 +34,7 @@ const METHODS = {
    * cannot be used any more, in which case it is left out.
    */
   async load(kept) {
-    const first = loading;
-    loading = undefined; // one that failed is not asked again
-    router ??= await (first ?? loadRouter());
+    router ??= await (loading ??= begin());
     let unused;
     try {
       apply(router, kept);

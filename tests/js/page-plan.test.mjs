@@ -147,6 +147,7 @@ describe("page: plan", { skip: executable === undefined }, () => {
     await page.getByText("Or paste prompts").click();
     await page.getByLabel("Prompts, one per line").fill(lines.join("\n"));
     await page.getByRole("button", { name: "Use this text" }).click();
+    await slot("found").getByText("pasted text, ").waitFor();
     assert.equal(await page.getByLabel("Format").inputValue(), "lines");
     await estimate(opened);
     await slot("estimated").getByText("pasted text: 3 prompts").waitFor();
@@ -411,6 +412,26 @@ describe("page: plan", { skip: executable === undefined }, () => {
     const { plan: summary } = await savedPlan(opened);
     assert.ok(summary.quality >= target - 1e-9);
     await page.locator("#plan .outcome").getByRole("status").filter({ hasText: "mean quality" }).waitFor({ state: "attached" });
+    await opened.close();
+  });
+
+  test("estimates of another catalog are marked, and made again", async () => {
+    const opened = await plan("again.csv", csv(20));
+    const { page, slot } = opened;
+    const before = await savedPlan(opened);
+    await page.getByRole("link", { name: "Learn" }).click();
+    const learn = page.locator("#learn");
+    await learn.locator("#rate-model").selectOption(before.plan.models[0].model);
+    await learn.getByRole("button", { name: /^Wrong/ }).click();
+    await learn.locator(".rated .pill").waitFor();
+    await page.getByRole("link", { name: "Plan" }).click();
+    await page.getByText("The catalog has changed since these estimates.").waitFor();
+    await page.getByRole("button", { name: "Estimate again" }).click();
+    await page.locator("#plan .here").waitFor();
+    await slot("stale").waitFor({ state: "hidden" });
+    await page.locator("#plan .outcome[aria-busy=false]").waitFor();
+    assert.notEqual((await savedPlan(opened)).plan.quality, before.plan.quality);
+    assert.deepEqual(opened.problems, []);
     await opened.close();
   });
 

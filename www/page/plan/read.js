@@ -45,7 +45,8 @@ const SIGNATURES = [
  * @typedef {{ prompt: string, id: string, group: string }} Columns names; an empty one: there is none
  * @typedef {{ row: number, id: string, group: string, request: import("pennyroute").RouteRequest }} Row
  * @typedef {{ row: number, column: string, reason: string }} BadRow
- * @typedef {{ row: number, get: (column: string) => unknown, problem?: { column: string, reason: string } }} Record
+ * @typedef {{ row: number, get: (column: string) => unknown, problem?: { column: string, reason: string }, valid?: boolean }} Record
+ *   `valid`: there is nothing near it that is not in the text's encoding
  */
 
 /** A file that cannot be used; `code` is stable: unsupported_type, too_large, bad_file, empty_file. */
@@ -67,7 +68,7 @@ export class FileError extends Error {
  */
 export async function inspect(file, format) {
   let head = "";
-  for await (const text of texts(file)) {
+  for await (const { text } of texts(file)) {
     head += text;
     if (head.length >= HEAD) break;
   }
@@ -121,9 +122,9 @@ export async function readRows(file, { format, columns }, { progress, pause }) {
   return { rows, bad };
 
   /** Keeps a record, or says what is wrong with it. */
-  function take({ row, get }) {
+  function take({ row, get, valid }) {
     const prompt = get(columns.prompt) ?? get(MESSAGES);
-    const problem = promptProblem(prompt);
+    const problem = promptProblem(prompt, valid);
     if (problem) return { column: columns.prompt, reason: problem };
     const id = columns.id ? label(get(columns.id)) : String(row);
     if (!id) return { column: columns.id, reason: "is empty" };
@@ -138,13 +139,16 @@ export async function readRows(file, { format, columns }, { progress, pause }) {
   }
 }
 
-/** @param {unknown} value */
-function promptProblem(value) {
+/**
+ * @param {unknown} value
+ * @param {boolean} valid
+ */
+function promptProblem(value, valid) {
   if (value === undefined || value === null) return "is missing";
   if (typeof value === "string") {
     if (value.trim() === "") return "is empty";
-    // The decoder's sign for bytes that it cannot read.
-    return value.includes("\ufffd") ? "is not valid UTF-8" : undefined;
+    // The decoder's sign for bytes that it cannot read; in a text that is in order it is a character like others.
+    return !valid && value.includes("\ufffd") ? "is not valid UTF-8" : undefined;
   }
   if (Array.isArray(value)) return value.length === 0 ? "is an empty list" : undefined;
   return `must be text or a list of messages, not ${typeof value === "object" ? "an object" : `a ${typeof value}`}`;
@@ -174,8 +178,13 @@ async function* recordsOf(file, format, onBytes) {
   const parse = format === "csv" ? csvRecords(file.name) : lineRecords(format);
   const pieces = texts(file, onBytes);
   let records = 0;
+  // A row may begin in one piece and end in the next.
+  let [valid, before] = [true, true];
   try {
-    for await (const text of pieces) yield counted(parse(text, false));
+    for await (const piece of pieces) {
+      [valid, before] = [piece.valid && before, piece.valid];
+      yield counted(parse(piece.text, false));
+    }
   } catch (error) {
     // A damaged end: what was read before it is good.
     if (!(error instanceof FileError) || error.code !== "bad_file" || records === 0) throw error;
@@ -186,7 +195,7 @@ async function* recordsOf(file, format, onBytes) {
   function* counted(iterable) {
     for (const record of iterable) {
       records = record.row;
-      yield record;
+      yield { ...record, valid };
     }
   }
 }
@@ -255,10 +264,11 @@ function jsonRecord(line) {
 }
 
 /**
- * The text of a file in pieces; refuses what is no text, and what is too large before it is read.
+ * The text of a file in pieces, and whether each is all in its encoding; refuses what is no text, and what is
+ * too large before it is read.
  * @param {File} file
  * @param {(bytes: number) => void} [onBytes] how many of the file's bytes are read
- * @returns {AsyncGenerator<string>}
+ * @returns {AsyncGenerator<{ text: string, valid: boolean }>}
  */
 async function* texts(file, onBytes = () => {}) {
   if (file.size > LIMITS.bytes) {
@@ -276,8 +286,8 @@ async function* texts(file, onBytes = () => {}) {
       },
     })).pipeThrough(new DecompressionStream("gzip"));
   }
-  /** @type {TextDecoder | undefined} */
-  let decoder;
+  /** @type {ReturnType<typeof decoder> | undefined} */
+  let decode;
   let size = 0;
   const reader = stream.getReader();
   try {
@@ -289,13 +299,29 @@ async function* texts(file, onBytes = () => {}) {
       size += value.length;
       if (!packed) onBytes(size);
       if (size > LIMITS.bytes) throw new FileError("too_large", `${file.name} unpacks to more than ${megabytes(LIMITS.bytes)} MB, the most that is read. Split it, or plan a sample.`);
-      decoder ??= new TextDecoder(encoding(value, file.name));
-      yield decoder.decode(value, { stream: true });
+      decode ??= decoder(encoding(value, file.name));
+      yield decode(value);
     }
   } finally {
     // Whoever stops early wants no more of it.
     reader.cancel().catch(() => {});
   }
+}
+
+/** Decodes a text piece by piece. @param {string} encoding */
+function decoder(encoding) {
+  const lenient = new TextDecoder(encoding);
+  let strict = new TextDecoder(encoding, { fatal: true });
+  return (bytes) => {
+    const text = lenient.decode(bytes, { stream: true });
+    try {
+      strict.decode(bytes, { stream: true });
+      return { text, valid: true };
+    } catch {
+      strict = new TextDecoder(encoding, { fatal: true });
+      return { text, valid: false };
+    }
+  };
 }
 
 /** The first bytes of a file, one character each. @param {Blob} file */

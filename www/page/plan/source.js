@@ -21,6 +21,8 @@ export function sourceCard(slot, app, onBatch) {
   let [file, found] = [null, null];
   let batch = null;
   let working = new AbortController();
+  /** Some estimates are by another catalog than the one in use. */
+  let stale = false;
 
   /** Shows one stage of the card. @param {"drop" | "columns" | "work" | "batch"} stage */
   function stage(stage) {
@@ -60,6 +62,7 @@ export function sourceCard(slot, app, onBatch) {
     slot.doing.textContent = `Reading ${file.name}`;
     slot.progress.removeAttribute("value");
     const columns = { prompt: choice.prompt, id: choice.id, group: choice.group };
+    stale = false;
     await client.call("planRead", { file, format: choice.format, columns }, {
       signal,
       onProgress: ({ read, size, rows }) => {
@@ -78,6 +81,7 @@ export function sourceCard(slot, app, onBatch) {
     slot.progress.removeAttribute("value");
     if (!app.loaded) await load(app);
     signal.throwIfAborted();
+    if (again || batch === null) stale = false;
     let [start, from, said] = [performance.now(), null, 0];
     try {
       batch = await client.call("planEstimate", { again }, {
@@ -135,10 +139,10 @@ export function sourceCard(slot, app, onBatch) {
       ".",
       unfamiliar > 0 ? ` ${count(unfamiliar)} are unlike what the predictor has seen; their estimates lean on what each model does on average.` : "",
     ].join("");
-    slot.stale.hidden = true;
-    slot["again-actions"].hidden = left === 0;
-    slot.again.textContent = `Estimate the other ${count(left)}`;
-    slot.again.onclick = () => run((signal) => estimate(signal));
+    slot.stale.hidden = !stale;
+    slot["again-actions"].hidden = left === 0 && !stale;
+    slot.again.textContent = stale ? "Estimate again" : `Estimate the other ${count(left)}`;
+    slot.again.onclick = () => run((signal) => estimate(signal, stale));
     slot.bad.hidden = bad.count === 0;
     slot.bad.open = false;
     slot["bad-count"].textContent = `${count(bad.count)} ${bad.count === 1 ? "row was" : "rows were"} left out`;
@@ -188,12 +192,8 @@ export function sourceCard(slot, app, onBatch) {
   });
 
   app.addEventListener("catalog", () => {
-    if (!batch || slot.batch.hidden) return;
-    slot.stale.textContent = "The catalog has changed since these estimates.";
-    slot.stale.hidden = false;
-    slot["again-actions"].hidden = false;
-    slot.again.textContent = "Estimate again";
-    slot.again.onclick = () => run((signal) => estimate(signal, true));
+    stale = true;
+    if (!slot.batch.hidden) showBatch();
   });
 
   return { start: () => stage("drop") };

@@ -68,7 +68,7 @@ export function modelsTable(container, onLimit) {
 
 /** @param {number} share */
 function bar(share) {
-  const element = h("span", { className: "bar", "aria-hidden": "true" });
+  const element = h("span", { className: "share-bar", "aria-hidden": "true" });
   element.style.setProperty("--share", `${share * 100}%`);
   return h("span", { className: "share-cell" }, element, h("span", { textContent: percent(share, share < 0.0995 ? 1 : 0) }));
 }
@@ -113,7 +113,8 @@ export function constantsTable(container) {
           modelName(constant.model),
           cell(`${percent(constant.quality, 1)}${constant.refused > 0 ? `, refuses ${count(constant.refused)}` : ""}`),
           cell(usd(constant.cost_usd)),
-          h("td", { className: `numeric ${saved > 0 && reaches(constant) ? "saved" : ""}`, textContent: saved > 0 ? `${usd(saved)}, ${percent(saved / constant.cost_usd)}` : `${usd(saved)}` }));
+          h("td", { className: `numeric ${saved > 0 && reaches(constant) ? "saved" : ""}` },
+            ...(saved > 0 ? [h("span", { className: "wide", textContent: `${usd(saved)}, ` }), percent(saved / constant.cost_usd)] : [usd(saved)])));
       }));
     },
   };

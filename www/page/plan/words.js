@@ -60,7 +60,11 @@ export function shadowPrices({ queries, quality, point_usd: point, models, group
 export function infeasible({ code, reason, proven, largest_feasible: largest, queries }) {
   const doubt = proven ? "" : " (This much was found, not proven.)";
   const down = (share) => Math.floor(share * 1000) / 1000;
-  const up = (dollars) => Number((dollars * 1.000001).toPrecision(6));
+  // Up to five digits, so that rounding does not ask for too little again.
+  const up = (dollars) => {
+    const step = 10 ** (Math.floor(Math.log10(dollars)) - 4);
+    return Number((Math.ceil(dollars / step) * step).toPrecision(6));
+  };
   switch (code) {
     case "quality_unreachable":
       return { why: `The batch can reach a mean quality of ${percent(largest, 1)} at most.${doubt}`, label: `Aim for ${percent(down(largest), 1)}`, change: { quality: down(largest) } };
