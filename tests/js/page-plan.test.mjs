@@ -147,6 +147,7 @@ describe("page: plan", { skip: executable === undefined }, () => {
     await page.getByText("Or paste prompts").click();
     await page.getByLabel("Prompts, one per line").fill(lines.join("\n"));
     await page.getByRole("button", { name: "Use this text" }).click();
+    await slot("found").getByText("pasted text, ").waitFor();
     assert.equal(await page.getByLabel("Format").inputValue(), "lines");
     await estimate(opened);
     await slot("estimated").getByText("pasted text: 3 prompts").waitFor();
