@@ -15,6 +15,17 @@ import { planMethods } from "./page/plan-methods.js";
 
 /** @type {Router} */
 let router;
+/** Under way from the beginning: what the page has kept is not needed for it. @type {Promise<Router> | undefined} */
+let loading = begin();
+
+function begin() {
+  const promise = Router.load({
+    onProgress: (loaded, total) => postMessage({ loading: { loaded, total } }),
+  });
+  // Whoever asks for it hears of a failure, and the next one may have more luck.
+  promise.catch(() => (loading = undefined));
+  return promise;
+}
 
 /** @type {Record<string, (argument: any, context: Context) => unknown>} */
 const METHODS = {
@@ -23,9 +34,7 @@ const METHODS = {
    * cannot be used any more, in which case it is left out.
    */
   async load(kept) {
-    router ??= await Router.load({
-      onProgress: (loaded, total) => postMessage({ loading: { loaded, total } }),
-    });
+    router ??= await (loading ??= begin());
     let unused;
     try {
       apply(router, kept);

@@ -4,7 +4,7 @@
 import { Router as Wasm } from "./pennyroute.js";
 import { PennyrouteError } from "./error.js";
 import { estimateBatch } from "./batch.js";
-import { explain } from "./explain.js";
+import { Explainer } from "./explain.js";
 import { Feedback } from "./feedback.js";
 import { curve, plan } from "./optimize.js";
 import { asBytes, asColumns, asNumber, asRequest, checkDepth, guard } from "./values.js";
@@ -14,6 +14,7 @@ export { PennyrouteError };
 export class Router {
   #wasm;
   #feedback = new Feedback();
+  #explainer = new Explainer();
 
   constructor(artifacts, { catalog, index, outcomes = [] } = {}) {
     checkDepth(catalog, "bad_catalog", "catalog");
@@ -37,7 +38,7 @@ export class Router {
   explain(request) {
     return this.#call((wasm) => {
       const [asked, now] = [this.#asked(request), Date.now()];
-      return explain(wasm, asked, this.#decide(wasm, asked, now), now);
+      return this.#explainer.explain(wasm, asked, this.#decide(wasm, asked, now), now);
     });
   }
 
@@ -103,6 +104,7 @@ export class Router {
   setCatalog(catalog) {
     checkDepth(catalog, "bad_catalog", "catalog");
     this.#call((wasm) => this.#feedback.setCatalog(wasm, catalog));
+    this.#explainer.forget();
   }
 
   setIndex(index) {
@@ -139,7 +141,9 @@ export class Router {
   #tell(outcomes, options) {
     return this.#call((wasm) => {
       if (!Array.isArray(outcomes)) throw new PennyrouteError("bad_request", "outcomes: must be an array");
-      return this.#feedback.tell(wasm, outcomes, Date.now(), options);
+      const result = this.#feedback.tell(wasm, outcomes, Date.now(), options);
+      if (result.models.length > 0) this.#explainer.forget();
+      return result;
     });
   }
 

@@ -2,7 +2,8 @@
 //
 // The price is the router's own: the first point of its market's frontier that reaches the target. A
 // market is what the gates before any estimate leave of the catalog. The package's module offers the
-// frontier of a whole catalog, so a smaller market is asked for as a catalog of its own, for a moment.
+// frontier of a whole catalog, so a smaller market is asked for as a catalog of its own, for a moment; that
+// takes fifty times as long as a decision, and the last few markets' frontiers are kept.
 
 /** Rounding between a frontier's quality and a target, as the router forgives it. */
 const SAME_QUALITY = 1e-12;
@@ -15,17 +16,65 @@ const BEFORE_MARKET = new Set([...BY_REQUEST, "retired", "price_unknown", "abili
 /** More than any input: all of it is read from the prompt cache. */
 const ALL_TOKENS = Number.MAX_SAFE_INTEGER;
 
-/**
- * Explains the `decision` that was made on `request` at `now`.
- * @param {import("./pennyroute.js").Router} wasm
- * @param {Record<string, any>} request
- * @param {import("./index.js").Decision} decision
- * @param {number} now
- */
-export function explain(wasm, request, decision, now) {
-  const catalog = wasm.catalog();
+/** Frontiers kept; hosts use one or two markets at a time. */
+const KEPT = 4;
+
+export class Explainer {
+  /** @type {import("./index.js").Catalog | undefined} */
+  #catalog;
+  /** @type {Map<string, import("./index.js").FrontierPoint[]>} */
+  #curves = new Map();
+
+  /** To be called when the catalog has changed. */
+  forget() {
+    this.#catalog = undefined;
+    this.#curves.clear();
+  }
+
+  /**
+   * Explains the `decision` that was made on `request` at `now`.
+   * @param {import("./pennyroute.js").Router} wasm
+   * @param {Record<string, any>} request
+   * @param {import("./index.js").Decision} decision
+   * @param {number} now
+   */
+  explain(wasm, request, decision, now) {
+    this.#catalog ??= wasm.catalog();
+    return explain(wasm, this.#catalog, this.#curve(wasm, this.#catalog, request, decision, now), request, decision, now);
+  }
+
+  /** The frontier of the models among which the price of quality of this request was found. */
+  #curve(wasm, catalog, request, decision, now) {
+    // A pinned model has the market that it would have unpinned.
+    const { model } = request;
+    const pinned = typeof model === "string" && model !== "auto" && !model.startsWith("auto:");
+    const { excluded } = pinned ? wasm.route({ ...request, model: "auto" }, now) : decision;
+    const out = new Set(excluded.filter(({ code }) => BEFORE_MARKET.has(code)).map(({ model }) => model));
+    const models = catalog.models.filter(({ id, unroutable }) => !unroutable && !out.has(id));
+    if (models.length === 0) return [];
+    // Prices are by the minute.
+    const key = JSON.stringify([request.at ?? Math.floor(now / 60_000), models.map(({ id }) => id)]);
+    const whole = !excluded.some(({ code }) => BY_REQUEST.has(code));
+    const curve = this.#curves.get(key) ?? (whole ? wasm.frontier(request.at, now) : frontierOf(wasm, catalog, models, request.at, now));
+    this.#curves.delete(key);
+    this.#curves.set(key, curve);
+    if (this.#curves.size > KEPT) this.#curves.delete(this.#curves.keys().next().value);
+    return curve;
+  }
+}
+
+/** The frontier of some models of the catalog in use. */
+function frontierOf(wasm, catalog, models, at, now) {
+  try {
+    wasm.setCatalog({ ...catalog, models });
+    return wasm.frontier(at, now);
+  } finally {
+    wasm.setCatalog(catalog);
+  }
+}
+
+function explain(wasm, catalog, curve, request, decision, now) {
   const estimates = byModel(wasm.estimate(request, now));
-  const curve = marketCurve(wasm, catalog, request, decision, now);
   const steer = request.steer ?? 1;
   const reached = curve.findIndex(({ quality }) => quality >= decision.target.quality - SAME_QUALITY);
   const lambda = curve.length === 0 ? 0 : (curve[reached]?.lambda ?? Infinity) * steer;
@@ -55,24 +104,6 @@ export function explain(wasm, request, decision, now) {
 }
 
 const byModel = ({ models }) => new Map(models.map((estimate) => [estimate.model, estimate]));
-
-/** The frontier of the models among which the price of quality of this request was found. */
-function marketCurve(wasm, catalog, request, decision, now) {
-  // A pinned model has the market that it would have unpinned.
-  const { model } = request;
-  const pinned = typeof model === "string" && model !== "auto" && !model.startsWith("auto:");
-  const { excluded } = pinned ? wasm.route({ ...request, model: "auto" }, now) : decision;
-  if (!excluded.some(({ code }) => BY_REQUEST.has(code))) return wasm.frontier(request.at, now);
-  const out = new Set(excluded.filter(({ code }) => BEFORE_MARKET.has(code)).map(({ model }) => model));
-  const models = catalog.models.filter(({ id, unroutable }) => !unroutable && !out.has(id));
-  if (models.length === 0) return [];
-  try {
-    wasm.setCatalog({ ...catalog, models });
-    return wasm.frontier(request.at, now);
-  } finally {
-    wasm.setCatalog(catalog);
-  }
-}
 
 /** The costs that are compared, by model: with surcharges, and without what reuse of a warm cache will save. */
 function comparedCosts(wasm, request, estimates, now) {

@@ -135,7 +135,8 @@ class Thread {
   #waiting = [];
   #running;
   #last = 0;
-  #freed = false;
+  /** Why there are no more calls, once there are none. */
+  #ended;
 
   /** `endable`: an aborted call ends the thread; otherwise it runs to its end, and nobody hears of it. */
   constructor(start, { endable }) {
@@ -146,7 +147,7 @@ class Thread {
   call(method, args, { signal, onProgress, transfer = [] } = {}) {
     return new Promise((resolve, reject) => {
       signal?.throwIfAborted();
-      if (this.#freed) throw freed();
+      if (this.#ended) throw this.#ended;
       const abort = () => this.#abort(call, signal.reason);
       const settled = (settle) => (value) => {
         signal?.removeEventListener("abort", abort);
@@ -160,8 +161,8 @@ class Thread {
   }
 
   free() {
-    this.#freed = true;
-    this.#end(freed());
+    this.#ended = new PennyrouteError("bad_request", "this router has been freed");
+    this.#end(this.#ended);
   }
 
   #next() {
@@ -192,7 +193,12 @@ class Thread {
         this.#settle(() => (error ? call.reject(new PennyrouteError(error.code, error.message)) : call.resolve(result)));
       }
     };
-    const failed = (message) => this.#end(new PennyrouteError("bad_artifact", `the router's thread could not be started: ${message}`));
+    const failed = (message) => {
+      const error = new PennyrouteError("bad_artifact", `the router's thread could not be started: ${message}`);
+      // Another thread would have no router.
+      if (!this.#endable) this.#ended = error;
+      this.#end(error);
+    };
     return this.#start(heard, failed);
   }
 
@@ -221,8 +227,6 @@ class Thread {
     for (const call of calls) call?.reject(error);
   }
 }
-
-const freed = () => new PennyrouteError("bad_request", "this router has been freed");
 
 /** The problem without what else came with it, such as a batch's other estimates: they would all be copied. */
 function planned(problem) {

@@ -108,6 +108,29 @@ test("a target out of reach has no finite price, and quality decides", () => {
   assert.equal(decision.quality.estimate, best);
 });
 
+test("prices of a minute, and of a catalog that has changed, are not those of another", async () => {
+  const router = await Router.load();
+  const [cheap, dear] = ["2026-11-20T12:00:00Z", "2027-03-01T12:00:00Z"];
+  const dated = structuredClone(catalog);
+  const { decision } = router.explain({ prompt: PROMPTS[1], at: cheap });
+  const changed = dated.models.find(({ id }) => id === decision.model);
+  changed.cost.changes = [{ from: "2027-01-01", input: 900, output: 900 }];
+  router.setCatalog(dated);
+  const fresh = (/** @type {object} */ policy) => {
+    const { lambda, switches } = router.explain({ prompt: PROMPTS[1], ...policy });
+    for (const { model, quality_from, quality_to } of switches) {
+      assert.equal(router.route({ prompt: PROMPTS[1], ...policy, quality: (quality_from + quality_to) / 2 }).model, model);
+    }
+    return lambda;
+  };
+  assert.notEqual(fresh({ at: cheap }), fresh({ at: dear }));
+  assert.equal(fresh({ at: cheap }), fresh({ at: cheap }));
+  const before = fresh({ at: cheap, deny: ["nobody/*"] });
+  router.feedback(Array.from({ length: 40 }, (_, i) => ({ model: changed.id, prompt: `What is ${i} + ${i}?`, correct: false })));
+  assert.notEqual(fresh({ at: cheap }), before);
+  router.free();
+});
+
 test("explaining changes nothing, and refuses what route() refuses", () => {
   for (const { request } of requests()) {
     const before = router.route(request);

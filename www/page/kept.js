@@ -32,10 +32,10 @@ export function keptLine(app) {
   dialog.onclose = async () => {
     if (dialog.returnValue !== "erase") return;
     dialog.returnValue = "";
-    await state.erase();
+    const outcome = await state.erase().then(() => "Everything is erased.", (error) => `Not everything could be erased: ${error.message}`);
     app.emit("settings");
     await app.reapply();
-    line.textContent = "Everything is erased.";
+    line.textContent = outcome;
     byId("offline").textContent = "";
   };
 

@@ -142,6 +142,7 @@ export class State extends EventTarget {
     const caches = globalThis.caches;
     await Promise.all((await caches?.keys() ?? []).filter((key) => key.startsWith(`${NAME}-`)).map((key) => caches.delete(key)));
     await deleteDB(NAME);
+    this.unkept = "";
     this.#others.postMessage("erased");
   }
 
