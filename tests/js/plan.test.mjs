@@ -116,8 +116,8 @@ describe("words", () => {
     assert.deepEqual([rival(constants, 0.9).model.model, rival(constants, 0.9).reaches], ["fits", true]);
     assert.deepEqual([rival(constants, 0.995).model.model, rival(constants, 0.995).reaches], ["dear", false]);
     assert.equal(proof({ status: "optimal", gap: 0 }).value, "proven");
-    assert.equal(proof({ status: "feasible", gap: 4.2e-5 }).value, "0.004\u00a0%");
-    assert.equal(proof({ status: "feasible", gap: 4.2e-9 }).value, "under 0.00001\u00a0%");
+    assert.equal(proof({ status: "feasible", gap: 4.2e-5 }).value, "within 0.005\u00a0%");
+    assert.equal(proof({ status: "feasible", gap: 4.2e-9 }).value, "within 0.00001\u00a0%");
     assert.deepEqual([0.2, 45, 300, Infinity].map(duration), ["1 s", "45 s", "5 min", "unknown time"]);
   });
 });

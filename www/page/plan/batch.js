@@ -10,8 +10,8 @@ const PART = 32;
 export const WORK = 20_000;
 /** Vertices of the curve that are asked for. */
 const CURVE_POINTS = 40;
-/** The optimizer keeps a price per floor; so many can still be read. */
-export const MAX_FLOORS = 50;
+/** The optimizer keeps a price per floor; a table of so many can still be read. */
+const MAX_FLOORS = 50;
 
 /**
  * @typedef {import("./read.js").Row} Row
@@ -62,6 +62,7 @@ export class Batch {
       prompts: this.#queue.length,
       bad: { count: bad.length, unreadable: this.#unreadable, first: bad.slice(0, 20) },
       groups: grouped ? this.#groups.length : 0,
+      floors: grouped && this.#groups.length <= MAX_FLOORS,
     };
   }
 
@@ -229,7 +230,7 @@ export class Batch {
 
   /** Groups by name; none where there are none, or too many to have floors. */
   #groupShares({ queries, quality }, assignment, models, duals, floors) {
-    if (this.summary().groups === 0 || this.#groups.length > MAX_FLOORS) return [];
+    if (!this.summary().floors) return [];
     const groups = this.#groups.map((name, g) => ({ name, queries: 0, quality: 0, floor: floors[name] ?? null, point_usd: duals.groups[g] ?? 0 }));
     for (let i = 0; i < queries; i++) {
       const group = groups[this.#groupOf[i]];

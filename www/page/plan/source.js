@@ -131,11 +131,11 @@ export function sourceCard(slot, app, onBatch) {
   }
 
   function showBatch() {
-    const { prompts, estimated, unfamiliar, bad, groups, models } = batch;
+    const { prompts, estimated, unfamiliar, bad, groups, floors, models } = batch;
     const left = prompts - estimated - Math.max(0, bad.count - bad.unreadable);
     slot.estimated.textContent = [
       `${file.name}: ${count(estimated)} ${left > 0 ? `of ${count(prompts)} ` : ""}prompts estimated on ${count(models.length)} models`,
-      groups > 0 ? `, in ${count(groups)} groups` : "",
+      groups > 0 ? `, in ${count(groups)} groups${floors ? "" : ", too many to give each a floor"}` : "",
       ".",
       unfamiliar > 0 ? ` ${count(unfamiliar)} are unlike what the predictor has seen; their estimates lean on what each model does on average.` : "",
     ].join("");

@@ -70,7 +70,7 @@ export function modelsTable(container, onLimit) {
 function bar(share) {
   const element = h("span", { className: "share-bar", "aria-hidden": "true" });
   element.style.setProperty("--share", `${share * 100}%`);
-  return h("span", { className: "share-cell" }, element, h("span", { textContent: percent(share, share < 0.0995 ? 1 : 0) }));
+  return h("span", { className: "share-cell" }, element, h("span", { textContent: share > 0 && share < 0.0005 ? "under 0.1\u00a0%" : percent(share, share < 0.0995 ? 1 : 0) }));
 }
 
 /**

@@ -28,9 +28,16 @@ export function rival(constants, quality) {
 export function proof({ status, gap, stopped }) {
   if (status === "optimal") return { value: "proven", note: "no assignment is better" };
   return {
-    value: gap < 1e-7 ? "under 0.00001\u00a0%" : `${Number((gap * 100).toPrecision(1))}\u00a0%`,
-    note: stopped ? "above the proven bound, where the search was stopped" : "at most above the best there can be: the bound is proven",
+    // Rounded up, since it is a promise.
+    value: `within ${Math.max(1e-5, ceil(gap * 100))}\u00a0%`,
+    note: stopped ? "of the proven bound, where the search was stopped" : "of the best there can be: the bound is proven",
   };
+}
+
+/** Up to one digit. @param {number} value above 0 */
+function ceil(value) {
+  const step = 10 ** Math.floor(Math.log10(value));
+  return Number((Math.ceil(value / step) * step).toPrecision(1));
 }
 
 /**
