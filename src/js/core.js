@@ -1,14 +1,14 @@
-// What every host shares: the class over the wasm one, and the ways bytes arrive. The entries beside
-// this file say only where the module and the artifacts come from on their host.
+// What every host shares: the class over the wasm one. The entries beside this file say only where the
+// module and the artifacts come from on their host; load.js, how they arrive.
 
-import init, { initSync, Router as Wasm } from "./pennyroute.js";
+import { Router as Wasm } from "./pennyroute.js";
 import { PennyrouteError } from "./error.js";
 import { estimateBatch } from "./batch.js";
 import { explain } from "./explain.js";
 import { Feedback } from "./feedback.js";
-import { asBytes, asColumns, asNumber, asPennyrouteError, asRequest, checkDepth, guard } from "./values.js";
+import { asBytes, asColumns, asNumber, asRequest, checkDepth, guard } from "./values.js";
 
-export { PennyrouteError, asBytes };
+export { PennyrouteError };
 
 export class Router {
   #wasm;
@@ -148,75 +148,6 @@ export class Router {
 }
 // Hosts without `using` have no such symbol.
 if (Symbol.dispose) Router.prototype[Symbol.dispose] = Router.prototype.free;
-
-let ready;
-let constructed = false;
-
-/** Instantiates the module that `source` brings (bytes, a Response, a compiled module), once. */
-export function instantiate(source) {
-  ready ??= Promise.resolve()
-    .then(source)
-    .then((module_or_path) => init({ module_or_path }))
-    .then(construct)
-    .catch((error) => {
-      // The next load may have more luck with its network.
-      ready = undefined;
-      throw asPennyrouteError(error, "bad_artifact");
-    });
-  return ready;
-}
-
-/** The same without waiting, for a host that has the module at hand. */
-export function instantiateSync(module) {
-  guard(() => construct(initSync({ module })), "bad_artifact");
-}
-
-// tract registers its kernels in constructors. The linker would have every export run them all at every
-// call, ten times the cost of a decision, unless their caller is exported too: then it is up to us.
-function construct(exports) {
-  if (!constructed) exports.__wasm_call_ctors();
-  constructed = true;
-}
-
-/** The artifacts that `options` bring, or else those that `packed` does. */
-export async function artifactsFrom(options, packed, fetchBytes = fetchWithProgress) {
-  const { artifacts = packed, onProgress } = options;
-  const bytes = asBytes(artifacts);
-  if (bytes) return bytes;
-  if (typeof artifacts !== "string" && !(artifacts instanceof URL)) {
-    throw new PennyrouteError("bad_artifact", "`artifacts` must be bytes or a URL");
-  }
-  try {
-    return await fetchBytes(artifacts, onProgress);
-  } catch (error) {
-    throw asPennyrouteError(error, "bad_artifact");
-  }
-}
-
-/** Fetches a file, or throws with its URL and status. */
-export async function fetchFile(url) {
-  const response = await fetch(url);
-  if (!response.ok) throw new PennyrouteError("bad_artifact", `${url}: HTTP ${response.status}`);
-  return response;
-}
-
-/** Fetches bytes, reporting how many have arrived. */
-export async function fetchWithProgress(url, onProgress) {
-  const response = await fetchFile(url);
-  if (!onProgress || !response.body) return new Uint8Array(await response.arrayBuffer());
-  // The length on the wire says nothing of the length of compressed content.
-  const total = response.headers.get("content-encoding") ? undefined : Number(response.headers.get("content-length")) || undefined;
-  const chunks = [];
-  let loaded = 0;
-  for (const reader = response.body.getReader(); ; ) {
-    const { done, value } = await reader.read();
-    if (done) break;
-    chunks.push(value);
-    loaded += value.length;
-    onProgress(loaded, total);
-  }
-  return new Uint8Array(await new Blob(chunks).arrayBuffer());
-}
 
 // Calls a method of wasm with a function that tells `onProgress`. What that throws ends the search, and
 // is what the caller gets to see.

@@ -339,15 +339,24 @@ export interface LoadOptions {
    * not have are kept until it has them (`setCatalog`).
    */
   outcomes?: Outcome[];
-  /** Called while the artifacts arrive. */
+  /** Called while the artifacts arrive; loads that are under way at the same time share one download. */
   onProgress?: (loadedBytes: number, totalBytes: number | undefined) => void;
+  /** Aborted, the load rejects with the signal's reason; others that share its download go on. */
+  signal?: AbortSignal;
 }
 
-/** Errors thrown by Pennyroute; `code` is stable. */
+/**
+ * Errors thrown by Pennyroute; `code` is stable, the message names what is wrong and where.
+ * - `bad_artifact`: the module or the artifacts are missing, truncated or not what they should be; names the URL and status.
+ * - `wasm_blocked`: the host refuses to compile WebAssembly, such as a page whose Content-Security-Policy lacks
+ *   `script-src 'wasm-unsafe-eval'`.
+ * - `unsupported_host`: there is no WebAssembly, or none with SIMD.
+ */
 export class PennyrouteError extends Error {
   readonly code:
     | "bad_request" | "bad_catalog" | "bad_artifact" | "bad_index" | "bad_number" | "unsupported_version"
-    | "bad_input" | "bad_problem" | "cancelled" | "no_candidate" | "all_attempts_failed" | "models_unknown" | "internal";
+    | "bad_input" | "bad_problem" | "cancelled" | "no_candidate" | "all_attempts_failed" | "models_unknown" | "wasm_blocked"
+    | "unsupported_host" | "internal";
 }
 
 /** Routes queries over one catalog. Free it, or declare it with `using`, when it is no longer needed. */
@@ -365,7 +374,7 @@ export class Router {
    */
   explain(request: string | RouteRequest): Explanation;
   /**
-   * Estimates of many requests, not none, for `plan({ ...batch, quality_target })`. Each request's own policy decides
+   * Estimates of one request or many, for `plan({ ...batch, quality_target })`. Each request's own policy decides
    * which pairs are forbidden; its target is the plan's business. Some 2 ms a request, and it does not return before
    * all are done: a page gives it some dozens at a time, or leaves it to `pennyroute/worker`.
    * An error names the request: `requests[3]: …`.

@@ -1,13 +1,14 @@
 // Any host: it brings the module (`pennyroute/wasm`) and the artifacts (`pennyroute/artifacts`).
 
-import { Router as Core, PennyrouteError, artifactsFrom, asBytes, instantiate, instantiateSync } from "./core.js";
+import { Router as Core, PennyrouteError } from "./core.js";
+import { instantiateSync, load } from "./load.js";
+import { asBytes } from "./values.js";
 
 export { PennyrouteError };
 
 export class Router extends Core {
-  static async load(options = {}) {
-    const [artifacts] = await Promise.all([artifactsFrom(options), instantiate(() => options.module)]);
-    return new this(artifacts, options);
+  static load(options = {}) {
+    return load(this, options, { module: options.module });
   }
 
   static loadSync(options = {}) {

@@ -3,15 +3,17 @@
 
 import module from "./pennyroute_bg.wasm";
 import packed from "./artifacts.bin";
-import { Router as Core, PennyrouteError, artifactsFrom, asBytes, instantiateSync } from "./core.js";
+import { Router as Core, PennyrouteError } from "./core.js";
+import { instantiateSync, load } from "./load.js";
+import { asBytes } from "./values.js";
 
 export { PennyrouteError };
 
 instantiateSync(module);
 
 export class Router extends Core {
-  static async load(options = {}) {
-    return new this(await artifactsFrom(options, packed), options);
+  static load(options = {}) {
+    return load(this, options, { packed, module });
   }
 
   static loadSync(options = {}) {
