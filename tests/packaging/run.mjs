@@ -51,7 +51,7 @@ const tarball = join(app, filename);
 for (const folder of [fresh, app]) {
   writeFileSync(join(folder, "package.json"), '{ "private": true, "type": "module" }');
   npm(["install", "--offline", "--ignore-scripts", tarball], folder);
-  for (const name of [...PROGRAMS, "program.js"]) cpSync(join(here, name), join(folder, name), { recursive: true });
+  for (const name of [...PROGRAMS, "program.js", "threaded.js"]) cpSync(join(here, name), join(folder, name), { recursive: true });
 }
 
 const chromium = findChromium();
@@ -176,9 +176,16 @@ test("webpack", inBrowsers(async (look) => {
   await look(path);
 }));
 
+// These two find no worker's script by its `new URL`: it is an entry of its own.
+const SCRIPTS = {
+  main: join(app, "page/main.js"),
+  worker: join(app, "page/worker.js"),
+  thread: join(installed, "dist/thread.js"),
+};
+
 test("esbuild, with both files beside the bundle", inBrowsers(async (look) => {
   const outdir = built("esbuild");
-  await esbuild.build({ absWorkingDir: join(app, "page"), entryPoints: ["main.js", "worker.js"], bundle: true, format: "esm", outdir, logLevel: "error" });
+  await esbuild.build({ entryPoints: SCRIPTS, bundle: true, format: "esm", outdir, logLevel: "error" });
   for (const file of ["pennyroute_bg.wasm", "artifacts.bin"]) copyFileSync(join(installed, "dist", file), join(outdir, file));
   await look(outdir);
 }));
@@ -188,10 +195,8 @@ test("Rollup, with the plugin for `new URL(…, import.meta.url)`", inBrowsers(a
     tool("rollup"), tool("@rollup/plugin-node-resolve"), tool("@web/rollup-plugin-import-meta-assets"),
   ]);
   const dir = built("rollup");
-  const bundle = await rollup({
-    input: ["main.js", "worker.js"].map((file) => join(app, "page", file)),
-    plugins: [nodeResolve({ browser: true }), importMetaAssets({ exclude: "**/page/main.js" })],
-  });
+  const exclude = ["**/page/main.js", "**/pennyroute/dist/worker.js"];
+  const bundle = await rollup({ input: SCRIPTS, plugins: [nodeResolve({ browser: true }), importMetaAssets({ exclude })] });
   await bundle.write({ dir, format: "esm" });
   await look(dir);
 }));
@@ -245,7 +250,7 @@ test("no entry of the package was left out above", () => {
 async function next({ flags, without, paths }, look) {
   const folder = join(app, "built", `next${flags.join("")}`);
   cpSync(join(app, "next"), folder, { recursive: true });
-  cpSync(join(app, "program.js"), join(app, "built/program.js"));
+  for (const file of ["program.js", "threaded.js"]) cpSync(join(app, file), join(app, "built", file));
   for (const file of without) rmSync(join(folder, file), { recursive: true });
   const program = join(modules, "next/dist/bin/next");
   // Vite has set NODE_ENV in this process.

@@ -6,6 +6,7 @@ import artifacts from "pennyroute/artifacts";
 import { routedFetch } from "pennyroute/fetch";
 import { Router as SlimRouter } from "pennyroute/slim";
 import module from "pennyroute/wasm";
+import { RouterWorker } from "pennyroute/worker";
 
 export async function models(prompt: string): Promise<string[]> {
   const routers = [await Router.load(), await SlimRouter.load({ module, artifacts })];
@@ -17,6 +18,11 @@ export async function models(prompt: string): Promise<string[]> {
   } finally {
     for (const router of routers) router.free();
   }
+}
+
+export async function modelInThread(prompt: string): Promise<string | null> {
+  const router = await RouterWorker.load();
+  return router.route({ prompt }).then(({ model }) => model).finally(() => router.free());
 }
 
 export const fetch: typeof globalThis.fetch = routedFetch({ router: Router.load(), policy: { quality: 0.9 } });
