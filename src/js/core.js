@@ -6,6 +6,7 @@ import { PennyrouteError } from "./error.js";
 import { estimateBatch } from "./batch.js";
 import { explain } from "./explain.js";
 import { Feedback } from "./feedback.js";
+import { curve, plan } from "./optimize.js";
 import { asBytes, asColumns, asNumber, asRequest, checkDepth, guard } from "./values.js";
 
 export { PennyrouteError };
@@ -47,12 +48,14 @@ export class Router {
     });
   }
 
-  plan(problem, { work, onProgress } = {}) {
-    return watched(onProgress, (watch) => this.#call(() => Wasm.plan(problem, work, watch)));
+  plan(problem, options) {
+    this.#alive();
+    return plan(problem, options);
   }
 
-  curve(problem, points = 50, { onProgress } = {}) {
-    return watched(onProgress, (watch) => this.#call(() => Wasm.curve(problem, points, watch)));
+  curve(problem, points, options) {
+    this.#alive();
+    return curve(problem, points, options);
   }
 
   frontier(at) {
@@ -141,35 +144,17 @@ export class Router {
   }
 
   #call(method) {
-    const wasm = this.#wasm;
-    if (!wasm) throw new PennyrouteError("bad_request", "this router has been freed");
+    const wasm = this.#alive();
     return guard(() => method(wasm));
+  }
+
+  #alive() {
+    if (!this.#wasm) throw new PennyrouteError("bad_request", "this router has been freed");
+    return this.#wasm;
   }
 }
 // Hosts without `using` have no such symbol.
 if (Symbol.dispose) Router.prototype[Symbol.dispose] = Router.prototype.free;
-
-// Calls a method of wasm with a function that tells `onProgress`. What that throws ends the search, and
-// is what the caller gets to see.
-function watched(onProgress, method) {
-  if (typeof onProgress !== "function") return method(onProgress);
-  let thrown;
-  const watch = (stage, work_left) => {
-    try {
-      return onProgress({ stage, work_left });
-    } catch (error) {
-      thrown = { error };
-      return false;
-    }
-  };
-  try {
-    const result = method(watch);
-    if (!thrown) return result;
-  } catch (error) {
-    if (!thrown) throw error;
-  }
-  throw thrown.error;
-}
 
 function uuid() {
   // A page without TLS has no randomUUID.

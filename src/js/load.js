@@ -106,7 +106,8 @@ async function artifactsFrom(artifacts, onProgress, signal, read) {
 /** Fetches a file, or throws with its URL and status. */
 export async function fetchFile(url, options) {
   const response = await fetch(url, options).catch((cause) => {
-    throw new PennyrouteError("bad_artifact", `${url}: ${cause.message}`, { cause });
+    // Node says in the cause of the cause what it was.
+    throw new PennyrouteError("bad_artifact", `${url}: ${cause.cause?.message ?? cause.message}`, { cause });
   });
   if (!response.ok) throw new PennyrouteError("bad_artifact", `${url}: HTTP ${response.status}`);
   return response;

@@ -1,31 +1,13 @@
-// Node, Bun, Deno: the module and the artifacts are files beside this one.
+// Node, Bun, Deno.
 
-import { readFile } from "node:fs/promises";
 import { Router as Core, PennyrouteError } from "./core.js";
-import { download, load } from "./load.js";
+import { files } from "./files-node.js";
+import { load } from "./load.js";
 
 export { PennyrouteError };
 
 export class Router extends Core {
   static load(options = {}) {
-    return load(this, options, {
-      packed: new URL("./artifacts.bin", import.meta.url),
-      module: async () => (await read(new URL("./pennyroute_bg.wasm", import.meta.url))).bytes,
-      read,
-    });
+    return load(this, options, files);
   }
-}
-
-async function read(from, onProgress, signal) {
-  if (from instanceof URL && !from.protocol) {
-    // What webpack, within Next.js, makes of the forms above: an address on the site, which is no file here.
-    const advice = 'keep `pennyroute` out of the server\'s bundle (Next.js: serverExternalPackages: ["pennyroute"])';
-    throw new PennyrouteError("bad_artifact", `${from}: no such file on this server; ${advice}`);
-  }
-  if (/^(https?|data|blob):/.test(from)) return download(from, onProgress, signal);
-  const bytes = await readFile(/^file:/.test(from) ? new URL(from) : from).catch((cause) => {
-    throw new PennyrouteError("bad_artifact", cause.message, { cause });
-  });
-  onProgress?.(bytes.length, bytes.length);
-  return { bytes, from: String(from) };
 }
