@@ -6,7 +6,7 @@ import { download } from "./load.js";
 
 export const files = {
   packed: new URL("./artifacts.bin", import.meta.url),
-  module: () => readFile(new URL("./pennyroute_bg.wasm", import.meta.url)),
+  module: async () => (await read(new URL("./pennyroute_bg.wasm", import.meta.url))).bytes,
   read,
 };
 

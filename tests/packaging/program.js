@@ -1,6 +1,8 @@
 // What every host runs: a few prompts, decided through every entry that runs on all of them.
 
 import { Router } from "pennyroute";
+import { createPennyroute } from "pennyroute/ai-sdk";
+import { routedFetch } from "pennyroute/fetch";
 
 const AT = "2026-11-20T12:00:00Z";
 const REQUESTS = [
@@ -13,6 +15,8 @@ const REQUESTS = [
 /** What each entry decides, by its name. An entry for every host is one line here. */
 const ENTRIES = {
   pennyroute: () => decideWith(Router),
+  "pennyroute/fetch": () => decideThrough(Router, chat),
+  "pennyroute/ai-sdk": () => decideThrough(Router, generate),
 };
 
 /** @returns {Promise<Record<string, { model: string, quality: number }[]>>} by entry, one of each request */
@@ -26,10 +30,35 @@ export async function decisions() {
 export async function decideWith(Class, options) {
   const router = await Class.load(options);
   const decided = [];
-  for (const request of REQUESTS) {
-    const { model, quality } = await router.route({ ...request, at: AT });
-    decided.push({ model, quality: quality.estimate });
-  }
+  for (const request of REQUESTS) decided.push(summary(await router.route({ ...request, at: AT })));
   await router.free();
   return decided;
+}
+
+/** What a drop-in decides: `call` makes a call with what it is given, whose answer does not matter. */
+async function decideThrough(Class, call) {
+  const router = await Class.load();
+  const decided = [];
+  const onDecision = (decision) => decided.push(summary(decision));
+  for (const { prompt, quality } of REQUESTS) await call({ router, onDecision, policy: { quality, at: AT } }, prompt);
+  router.free();
+  return decided;
+}
+
+async function chat(options, content) {
+  const answer = { choices: [{ index: 0, message: { role: "assistant", content: "Yes." }, finish_reason: "stop" }] };
+  const send = routedFetch({ ...options, models: ({ id }) => id, fetch: async () => Response.json(answer) });
+  const body = JSON.stringify({ model: "auto", messages: [{ role: "user", content }] });
+  const response = await send("https://simulated.invalid/v1/chat/completions", { method: "POST", body });
+  if (!response.ok) throw new Error(await response.text());
+}
+
+async function generate(options, text) {
+  const answer = { content: [{ type: "text", text: "Yes." }], finishReason: "stop", usage: {}, warnings: [] };
+  const model = { specificationVersion: "v2", provider: "simulated", modelId: "any", supportedUrls: {}, doGenerate: async () => answer, doStream() {} };
+  await createPennyroute({ ...options, models: { "*": model } })("auto").doGenerate({ prompt: [{ role: "user", content: [{ type: "text", text }] }] });
+}
+
+function summary({ model, quality }) {
+  return { model, quality: quality.estimate };
 }

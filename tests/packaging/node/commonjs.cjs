@@ -1,1 +1,1 @@
-import("../program.js").then(async ({ decisions }) => console.log(JSON.stringify(await decisions())));
+import("../threaded.js").then(async ({ decisions }) => console.log(JSON.stringify(await decisions())));

@@ -1,3 +1,3 @@
-import { decisions } from "../program.js";
+import { decisions } from "../threaded.js";
 
 console.log(JSON.stringify(await decisions()));

@@ -1,3 +1,3 @@
-const { decisions } = require("../program.js");
+const { decisions } = require("../threaded.js");
 
 decisions().then((decided) => console.log(JSON.stringify(decided)));

@@ -1,6 +1,6 @@
 // A page: decides on its own thread, then in a web worker.
 
-import { decisions } from "../program.js";
+import { decisions } from "../threaded.js";
 
 function decisionsOfWorker() {
   const worker = new Worker(new URL("./worker.js", import.meta.url), { type: "module" });

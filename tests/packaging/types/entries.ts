@@ -1,9 +1,12 @@
 // Every entry, as a program in strict TypeScript imports it.
 
-import artifacts from "pennyroute/artifacts";
-import module from "pennyroute/wasm";
 import { PennyrouteError, Router } from "pennyroute";
+import { createPennyroute } from "pennyroute/ai-sdk";
+import artifacts from "pennyroute/artifacts";
+import { routedFetch } from "pennyroute/fetch";
 import { Router as SlimRouter } from "pennyroute/slim";
+import module from "pennyroute/wasm";
+import { RouterWorker } from "pennyroute/worker";
 
 export async function models(prompt: string): Promise<string[]> {
   const routers = [await Router.load(), await SlimRouter.load({ module, artifacts })];
@@ -17,5 +20,19 @@ export async function models(prompt: string): Promise<string[]> {
   }
 }
 
+export async function modelInThread(prompt: string): Promise<string | null> {
+  const router = await RouterWorker.load();
+  return router.route({ prompt }).then(({ model }) => model).finally(() => router.free());
+}
+
+export const fetch: typeof globalThis.fetch = routedFetch({ router: Router.load(), policy: { quality: 0.9 } });
+
+export const provider = (model: Parameters<typeof createPennyroute>[0]["models"][string]) =>
+  createPennyroute({ router: Router.load(), models: { "*": model } })("auto:0.9").modelId satisfies string;
+
 // @ts-expect-error: a number is no request; were the types not found, `any` would take it.
 export const wrong = (router: Router) => router.route(7);
+// @ts-expect-error: so here.
+routedFetch({ router: 7 });
+// @ts-expect-error: and here.
+createPennyroute({ router: 7 });

@@ -1,7 +1,7 @@
 "use client";
 
 import { useEffect, useState } from "react";
-import { decisions } from "../../program.js";
+import { decisions } from "../../threaded.js";
 
 export default function Client() {
   const [models, setModels] = useState([]);
