@@ -69,6 +69,7 @@ pub use query::{
     CalledFunction, Content, Message, Needs, Part, Query, TextCounts, ToolCall, replace_lone_surrogates,
 };
 pub use router::{
-    Alternative, Baseline, Code, Constant, DEFAULT_RELATIVE_QUALITY, Decision, Excluded, Exclusion, Fitted,
-    FittedModel, GradedAnswer, ResponseFormat, RouteRequest, Router, Target, ToolDefinition, Versions,
+    Alternative, Baseline, Code, Considered, Constant, DEFAULT_RELATIVE_QUALITY, Decision, Excluded,
+    Exclusion, Explanation, Fitted, FittedModel, GradedAnswer, ResponseFormat, RouteRequest, Router,
+    Standing, Switch, Target, ToolDefinition, Versions,
 };

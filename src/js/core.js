@@ -3,7 +3,6 @@
 
 import { Router as Wasm } from "./pennyroute.js";
 import { PennyrouteError } from "./error.js";
-import { Explainer } from "./explain.js";
 import { Feedback } from "./feedback.js";
 import { curve, plan } from "./optimize.js";
 import { asBytes, asColumns, asNumber, asRequest, checkDepth, guard } from "./values.js";
@@ -13,7 +12,6 @@ export { PennyrouteError };
 export class Router {
   #wasm;
   #feedback = new Feedback();
-  #explainer = new Explainer();
 
   constructor(artifacts, { catalog, index, outcomes = [] } = {}) {
     checkDepth(catalog, "bad_catalog", "catalog");
@@ -27,7 +25,7 @@ export class Router {
   }
 
   route(request) {
-    return this.#call((wasm) => this.#decide(wasm, this.#asked(request), Date.now()));
+    return this.#call((wasm) => stamped((now) => wasm.route(this.#asked(request), now)));
   }
 
   estimate(request) {
@@ -36,8 +34,10 @@ export class Router {
 
   explain(request) {
     return this.#call((wasm) => {
-      const [asked, now] = [this.#asked(request), Date.now()];
-      return this.#explainer.explain(wasm, asked, this.#decide(wasm, asked, now), now);
+      let explanation;
+      stamped((now) => (explanation = wasm.explain(this.#asked(request), now)).decision);
+      explanation.lambda ??= Infinity;
+      return explanation;
     });
   }
 
@@ -103,7 +103,6 @@ export class Router {
   setCatalog(catalog) {
     checkDepth(catalog, "bad_catalog", "catalog");
     this.#call((wasm) => this.#feedback.setCatalog(wasm, catalog));
-    this.#explainer.forget();
   }
 
   checkCatalog(catalog, at) {
@@ -145,20 +144,10 @@ export class Router {
     return Array.isArray(unhealthy) ? { ...asked, unhealthy: [...unhealthy, ...failing] } : asked;
   }
 
-  #decide(wasm, asked, now) {
-    const start = performance.now();
-    const decision = wasm.route(asked, now);
-    decision.id = uuid();
-    decision.elapsed_us = Math.round((performance.now() - start) * 1000);
-    return decision;
-  }
-
   #tell(outcomes, options) {
     return this.#call((wasm) => {
       if (!Array.isArray(outcomes)) throw new PennyrouteError("bad_request", "outcomes: must be an array");
-      const result = this.#feedback.tell(wasm, outcomes, Date.now(), options);
-      if (result.models.length > 0) this.#explainer.forget();
-      return result;
+      return this.#feedback.tell(wasm, outcomes, Date.now(), options);
     });
   }
 
@@ -172,6 +161,16 @@ export class Router {
     return this.#wasm;
   }
 }
+
+/** A decision with what only a host can give it: an id, and the time that it took. */
+function stamped(decide) {
+  const start = performance.now();
+  const decision = decide(Date.now());
+  decision.id = uuid();
+  decision.elapsed_us = Math.round((performance.now() - start) * 1000);
+  return decision;
+}
+
 // Hosts without `using` have no such symbol.
 if (Symbol.dispose) Router.prototype[Symbol.dispose] = Router.prototype.free;
 

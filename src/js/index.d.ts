@@ -404,7 +404,7 @@ export class Router {
   estimate(request: string | RouteRequest): Estimates;
   /**
    * A decision with its reasons in numbers: every model's estimates and standing, the price of quality, and at which
-   * targets the choice would switch. Some 3 ms; the first one for a new choice of allowed models, 10 to 60 ms.
+   * targets the choice would switch. Takes a few times as long as `route`.
    */
   explain(request: string | RouteRequest): Explanation;
   /**

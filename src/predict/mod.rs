@@ -157,11 +157,29 @@ pub fn logit(ability: &Ability, skills: &[f64], difficulty: f64) -> (f64, f64) {
 
 /// Output tokens of a model on a described query, none above `most`.
 pub fn output_tokens(length: &Length, dimensions: &[f64], most: f64) -> Interval {
-    let weights = length.mean[1..].iter().zip(dimensions);
-    let mu = length.mean[0] + weights.map(|(v, h)| v * h).sum::<f64>();
-    let sd = length.residual_sd;
-    let at = |log: f64| log.min(20.0).exp().clamp(1.0, most.max(1.0));
-    Interval { estimate: at(mu + sd * sd / 2.0), lo: at(mu - Z90 * sd), hi: at(mu + Z90 * sd) }
+    let (mu, sd) = (log_length(length, dimensions), length.residual_sd);
+    Interval {
+        estimate: log_normal_mean(mu, sd, most),
+        lo: tokens_at(mu - Z90 * sd, most),
+        hi: tokens_at(mu + Z90 * sd, most),
+    }
+}
+
+/// Their estimate alone, without the interval.
+pub fn mean_output_tokens(length: &Length, dimensions: &[f64], most: f64) -> f64 {
+    log_normal_mean(log_length(length, dimensions), length.residual_sd, most)
+}
+
+fn log_length(length: &Length, dimensions: &[f64]) -> f64 {
+    length.mean[0] + length.mean[1..].iter().zip(dimensions).map(|(v, h)| v * h).sum::<f64>()
+}
+
+fn log_normal_mean(mu: f64, sd: f64, most: f64) -> f64 {
+    tokens_at(mu + sd * sd / 2.0, most)
+}
+
+fn tokens_at(log: f64, most: f64) -> f64 {
+    log.min(20.0).exp().clamp(1.0, most.max(1.0))
 }
 
 /// The chance of success at a logit, with the interval that `sd` logits of uncertainty leave.

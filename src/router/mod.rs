@@ -5,16 +5,19 @@
 //! ```
 
 mod decision;
+mod explain;
 mod fit;
 mod gates;
 mod reference;
 mod request;
 
 pub use decision::{Alternative, Baseline, Code, Decision, Excluded, Exclusion, Target, Versions};
+pub use explain::{Considered, Explanation, Standing, Switch};
 pub use fit::{Fitted, FittedModel, GradedAnswer};
 pub use reference::{Constant, DEFAULT_RELATIVE_QUALITY};
 pub use request::{ResponseFormat, RouteRequest, ToolDefinition};
 
+use std::cmp::Ordering;
 use std::collections::BTreeMap;
 
 use crate::artifact::{self, Artifacts, Reference};
@@ -157,6 +160,11 @@ impl Router {
 
     /// Decides one request, made `now` unless it says otherwise. Sends nothing, spends nothing.
     pub fn route(&self, request: &RouteRequest, now: Moment) -> Result<Decision> {
+        Ok(self.decide(self.field(request, now)?))
+    }
+
+    /// What a request is decided among.
+    fn field(&self, request: &RouteRequest, now: Moment) -> Result<Field> {
         let policy = request.policy(now)?;
         let query = request.query()?;
         let view = self.view(&query, Estimator::Blend)?;
@@ -181,7 +189,7 @@ impl Router {
             Some(Baseline { model, cost_usd: estimate.cost_usd.estimate })
         });
         let candidates = self.available(estimates, &policy, &mut excluded);
-        Ok(self.decide(&policy, &query, &view, market, candidates, excluded, baseline))
+        Ok(Field { policy, query, view, eligible, market, candidates, excluded, baseline })
     }
 
     /// Estimates of the models that pass the gates before an estimate is needed; the others join `excluded`.
@@ -341,19 +349,11 @@ impl Router {
     }
 
     /// Chooses among the candidates and writes the receipt.
-    #[allow(clippy::too_many_arguments, reason = "called once; a struct would only rename the arguments")]
-    fn decide(
-        &self,
-        policy: &Policy,
-        query: &Query,
-        view: &View,
-        market: Option<MarketTarget>,
-        mut candidates: Vec<Estimate>,
-        excluded: Vec<Excluded>,
-        baseline: Option<Baseline>,
-    ) -> Decision {
-        let lambda = market.map_or(0.0, |market| market.lambda * policy.steer);
-        self.rank(&mut candidates, lambda, query, view, policy);
+    fn decide(&self, mut field: Field) -> Decision {
+        let lambda = field.lambda();
+        let mut candidates = std::mem::take(&mut field.candidates);
+        self.rank(&mut candidates, lambda, &field);
+        let Field { policy, view, market, baseline, excluded, .. } = &field;
         let id = |estimate: &Estimate| self.catalog.models[estimate.model].id.clone();
         let first = candidates.first().copied();
         let code = match first {
@@ -365,7 +365,7 @@ impl Router {
             Some(_) if candidates.len() == 1 => Code::OnlyCandidate,
             Some(first)
                 if policy.warm.contains_key(&id(&first))
-                    && self.cold_choice(policy, query, view, &candidates, lambda) != first.model =>
+                    && self.cold_choice(&field, &candidates, lambda) != first.model =>
             {
                 Code::WarmCache
             }
@@ -380,19 +380,14 @@ impl Router {
         let others = candidates.get(1..).unwrap_or_default();
         let mut by_cost: Vec<&Estimate> = others.iter().collect();
         by_cost.sort_by(|a, b| a.cost_usd.estimate.total_cmp(&b.cost_usd.estimate));
+        let model = first.as_ref().map(id);
+        let reason =
+            reason(code, model.as_deref(), first.as_ref(), &target, policy, excluded, baseline.as_ref());
         Decision {
             id: String::new(),
-            model: first.as_ref().map(id),
+            model,
             code,
-            reason: reason(
-                code,
-                first.as_ref().map(id).as_deref(),
-                first.as_ref(),
-                &target,
-                policy,
-                &excluded,
-                baseline.as_ref(),
-            ),
+            reason,
             quality: first.map(|e| e.quality),
             cost_usd: first.map(|e| e.cost_usd),
             target,
@@ -406,8 +401,8 @@ impl Router {
                     cost_usd: e.cost_usd.estimate,
                 })
                 .collect(),
-            excluded,
-            baseline,
+            excluded: field.excluded,
+            baseline: field.baseline,
             saving_usd,
             versions: self.versions.clone(),
             elapsed_us: 0.0,
@@ -415,37 +410,32 @@ impl Router {
     }
 
     /// The model that would have been chosen if no prompt cache were warm.
-    fn cold_choice(
-        &self,
-        policy: &Policy,
-        query: &Query,
-        view: &View,
-        candidates: &[Estimate],
-        lambda: f64,
-    ) -> usize {
-        let cold = Policy { warm: BTreeMap::new(), ..policy.clone() };
-        let mut estimates: Vec<Estimate> =
-            candidates.iter().map(|e| self.estimate_model(e.model, query, view, &cold)).collect();
-        self.rank(&mut estimates, lambda, query, view, policy);
+    fn cold_choice(&self, field: &Field, candidates: &[Estimate], lambda: f64) -> usize {
+        let cold = Policy { warm: BTreeMap::new(), ..field.policy.clone() };
+        let mut estimates: Vec<Estimate> = candidates
+            .iter()
+            .map(|e| self.estimate_model(e.model, &field.query, &field.view, &cold))
+            .collect();
+        self.rank(&mut estimates, lambda, field);
         estimates[0].model
     }
 
-    /// Sorts candidates best first: those that reach the floor before those that do not; among the
-    /// former the least `cost − λ·quality`, among the latter the highest quality. Ties go to the
-    /// cheaper, then to the earlier in the catalog.
-    fn rank(&self, candidates: &mut [Estimate], lambda: f64, query: &Query, view: &View, policy: &Policy) {
-        let key = |e: &Estimate| {
-            let (quality, cost) = (e.quality.estimate, self.compared_cost(e, query, view, policy));
-            let below = policy.floor.is_some_and(|floor| quality < floor);
-            let value = if below || lambda.is_infinite() { -quality } else { cost - lambda * quality };
-            (below, value, cost)
-        };
-        let mut keyed: Vec<_> = candidates.iter().map(|e| (key(e), *e)).collect();
-        keyed.sort_by(|(a, x), (b, y)| {
-            a.0.cmp(&b.0).then(a.1.total_cmp(&b.1)).then(a.2.total_cmp(&b.2)).then(x.model.cmp(&y.model))
-        });
-        for (place, (_, estimate)) in candidates.iter_mut().zip(keyed) {
+    /// Sorts candidates, the best first.
+    fn rank(&self, candidates: &mut [Estimate], lambda: f64, field: &Field) {
+        let mut offered: Vec<_> = candidates.iter().map(|e| (self.offered(e, field), *e)).collect();
+        offered.sort_by(|(a, _), (b, _)| a.order(b, lambda));
+        for (place, (_, estimate)) in candidates.iter_mut().zip(offered) {
             *place = estimate;
+        }
+    }
+
+    /// What a candidate offers.
+    fn offered(&self, e: &Estimate, field: &Field) -> Offered {
+        Offered {
+            model: e.model,
+            quality: e.quality.estimate,
+            cost: self.compared_cost(e, &field.query, &field.view, &field.policy),
+            below: field.policy.floor.is_some_and(|floor| e.quality.estimate < floor),
         }
     }
 
@@ -460,6 +450,50 @@ impl Router {
             rates.cost(input, given(&policy.warm), 0.0) - rates.cost(input, input, 0.0)
         });
         e.cost_usd.estimate + given(&policy.surcharges) - given(&policy.reuse) * warmed
+    }
+}
+
+/// What a request is decided among.
+struct Field {
+    policy: Policy,
+    query: Query,
+    view: View,
+    /// Positions of the models whose market sets the price of quality.
+    eligible: Vec<usize>,
+    market: Option<MarketTarget>,
+    candidates: Vec<Estimate>,
+    excluded: Vec<Excluded>,
+    baseline: Option<Baseline>,
+}
+
+impl Field {
+    /// The price of quality in USD per unit; infinite where the target is out of reach.
+    fn lambda(&self) -> f64 {
+        self.market.map_or(0.0, |market| market.lambda * self.policy.steer)
+    }
+}
+
+/// What a candidate offers: all that the choice goes by.
+struct Offered {
+    /// Its position in the catalog.
+    model: usize,
+    quality: f64,
+    /// The cost that is compared, USD.
+    cost: f64,
+    /// It does not reach the floor.
+    below: bool,
+}
+
+impl Offered {
+    /// The order of choice, the best first: those that reach the floor before those that do not; among the
+    /// former the least `cost − λ·quality`, among the latter, and where λ is infinite, the highest quality. Ties
+    /// go to the cheaper, then to the earlier in the catalog.
+    fn order(&self, other: &Offered, lambda: f64) -> Ordering {
+        let value = |it: &Offered| {
+            if it.below || lambda.is_infinite() { -it.quality } else { it.cost - lambda * it.quality }
+        };
+        let by_price = value(self).total_cmp(&value(other)).then(self.cost.total_cmp(&other.cost));
+        self.below.cmp(&other.below).then(by_price).then(self.model.cmp(&other.model))
     }
 }
 

@@ -100,7 +100,7 @@ impl Sample {
                 predict::sigmoid(logit)
             });
             let tokens =
-                reference.queries.iter().map(|q| predict::output_tokens(length, &q.length, most).estimate);
+                reference.queries.iter().map(|q| predict::mean_output_tokens(length, &q.length, most));
             Some(SampledModel { quality: quality.collect(), output_tokens: tokens.collect(), token_factor })
         };
         Sample {

@@ -75,6 +75,12 @@ impl JsRouter {
         write_json(&self.router.borrow().route(&request, now)?)
     }
 
+    /// A decision with its reasons in numbers; an infinite λ is null.
+    pub fn explain(&self, request: JsValue, now_ms: f64) -> Result<JsValue> {
+        let (request, now) = (read_request(request)?, Moment::from_unix_ms(now_ms)?);
+        write_json(&self.router.borrow().explain(&request, now)?)
+    }
+
     /// The estimates behind a decision.
     pub fn estimate(&self, request: JsValue, now_ms: f64) -> Result<JsValue> {
         let (request, now) = (read_request(request)?, Moment::from_unix_ms(now_ms)?);
