@@ -75,7 +75,10 @@ impl Router {
     /// Explains what [`Router::route`] decides.
     pub fn explain(&self, request: &RouteRequest, now: Moment) -> Result<Explanation> {
         let field = self.field(request, now)?;
-        let curve = self.sample.frontier(&self.catalog, &field.eligible, field.policy.at)?;
+        let curve = match field.eligible.is_empty() {
+            true => Vec::new(),
+            false => self.sample.frontier(&self.catalog, &field.eligible, field.policy.at)?,
+        };
         let lambda = field.lambda();
         let mut offered: Vec<Offered> = field.candidates.iter().map(|e| self.offered(e, &field)).collect();
         offered.sort_by(|a, b| a.order(b, lambda));
