@@ -42,6 +42,9 @@ pub(super) fn read_requests(requests: &Array, list: &'static str) -> Result<Vec<
 pub(super) fn in_row(list: &'static str, i: usize) -> impl Fn(Error) -> Error + Copy {
     move |error| match error {
         Error::Request { field, what } => Error::request(format!("{list}[{i}].{field}"), what),
+        Error::Number { place, value, expected } => {
+            Error::Number { place: format!("{list}[{i}].{place}"), value, expected }
+        }
         other => other,
     }
 }

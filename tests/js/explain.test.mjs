@@ -171,4 +171,5 @@ test("a batch holds the estimates of each query, and goes into plan()", () => {
   for (const [bad, message] of [[undefined, /requests/], [[], /requests.*empty/], [["a", { prompt: 7 }], /requests\[1\].*prompt/]]) {
     assert.throws(() => router.estimateBatch(bad), (error) => error.code === "bad_request" && message.test(error.message));
   }
+  assert.throws(() => router.estimateBatch(["a", { prompt: "b", quality: 2 }]), { code: "bad_number", message: /requests\[1\]\.quality/ });
 });
