@@ -41,7 +41,8 @@ if (!existsSync(join(root, "dist/pennyroute_bg.wasm"))) throw new Error("dist/ i
 
 const installedHosts = join(modules, ".package-lock.json");
 if (!existsSync(installedHosts) || statSync(installedHosts).mtimeMs < statSync(join(here, "package-lock.json")).mtimeMs) {
-  npm(["ci", "--ignore-scripts"], here);
+  // Not `npm ci`: it refuses where a registry lacks the binaries of some other platform.
+  npm(["install", "--no-save", "--ignore-scripts", "--no-audit", "--no-fund"], here);
 }
 
 rmSync(app, { recursive: true, force: true });
