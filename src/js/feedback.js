@@ -2,7 +2,8 @@
 //
 // Abilities are always refitted from where they started, with every outcome of the model so far: each
 // counts once, whatever the order in which they were told. A model whose calls fail is left alone for a
-// while, the longer the more of them fail in a row. All of it is in memory only.
+// while, the longer the more often that has been so since it last succeeded; calls that fail during a rest,
+// such as those that had begun before it, say nothing new. All of it is in memory only.
 
 import { PennyrouteError } from "./error.js";
 import { asColumns, asRequest, checkDepth } from "./values.js";
@@ -10,13 +11,13 @@ import { asColumns, asRequest, checkDepth } from "./values.js";
 /** How long the first failure since a success keeps a model out; each further one doubles it. */
 const FIRST_REST_MS = 5_000;
 const LONGEST_REST_MS = 300_000;
-/** Failures in a row that lengthen the rest; earlier ones need not be kept. */
+/** Rests in a row that get longer and longer; the failures that began earlier ones need not be kept. */
 const FAILURES_KEPT = 1 + Math.ceil(Math.log2(LONGEST_REST_MS / FIRST_REST_MS));
 
 const RFC_3339 = /^\d{4}-\d\d-\d\d[Tt ]\d\d:\d\d:\d\d(\.\d+)?([Zz]|[+-]\d\d:\d\d)$/;
 
 export class Feedback {
-  /** Graded answers, and failures since the last success of their model, in the order in which they were told. */
+  /** Graded answers, and failures that began a rest since the last success of their model, in the order in which they were told. */
   #kept = [];
   /** Ability and length of a model before any of its outcomes, by id. */
   #starting = new Map();
@@ -79,10 +80,9 @@ export class Feedback {
   unhealthy(now) {
     const failures = new Map();
     for (const { model, error, at } of this.#kept) {
-      if (error !== undefined) failures.set(model, [...(failures.get(model) ?? []), Date.parse(at)]);
+      if (error !== undefined) failures.set(model, [...(failures.get(model) ?? []), { at }]);
     }
-    const until = (times) => Math.max(...times) + Math.min(LONGEST_REST_MS, FIRST_REST_MS * 2 ** (times.length - 1));
-    return [...failures].filter(([, times]) => now < until(times)).map(([model]) => model);
+    return [...failures].filter(([, rows]) => now < restsUntil(rows)).map(([model]) => model);
   }
 
   /** A copy of what is kept. */
@@ -142,12 +142,20 @@ function read(outcome, place, now) {
   }
 }
 
-/** What is worth keeping: graded answers, and per model the last failures since its last success. */
+/** The end of the rest that the last of a model's failures began, in ms; -Infinity without any. */
+function restsUntil(failures) {
+  const last = Math.max(...failures.map(({ at }) => Date.parse(at)));
+  return last + Math.min(LONGEST_REST_MS, FIRST_REST_MS * 2 ** (failures.length - 1));
+}
+
+/** What is worth keeping: graded answers, and per model the last failures that began a rest since its last success. */
 function current(rows) {
   const failures = new Map();
   for (const row of rows.slice().sort((a, b) => Date.parse(a.at) - Date.parse(b.at))) {
     const { model, error } = row;
-    failures.set(model, error === undefined ? [] : [...(failures.get(model) ?? []), row].slice(-FAILURES_KEPT));
+    const earlier = failures.get(model) ?? [];
+    if (error === undefined) failures.set(model, []);
+    else if (Date.parse(row.at) >= restsUntil(earlier)) failures.set(model, [...earlier, row].slice(-FAILURES_KEPT));
   }
   const kept = new Set([...failures.values()].flat());
   return rows.filter((row) => graded(row) || kept.has(row));

@@ -437,13 +437,15 @@ export class Router {
    * they are refitted, from where they stood before any feedback, with all the model's outcomes, so that each counts
    * once in whatever order they come. That takes some 0.3 ms for each of them: give many at once rather than one by one.
    * An `error` keeps its model out of decisions (`unhealthy`), by the host's clock: for 5 s, doubled up to 5 min with
-   * each further one since the model's last success, which is any outcome without `error`.
+   * each further one since the model's last success, which is any outcome without `error`. Errors during such a rest
+   * do not prolong it, and where the rests would leave no candidate, the decision is made as if there were none.
    * A bad outcome throws, naming its place (`outcomes[3].correct`), and then none of them has counted.
    */
   feedback(outcomes: Outcome | Outcome[]): FeedbackResult;
   /**
    * What `feedback` was told, prompts included, to be stored and given to `Router.load({ outcomes })`. Successes
-   * without a grade, and failures that a success or seven later failures have made irrelevant, are not kept.
+   * without a grade, failures during a rest, and those that a success or seven later rests have made irrelevant, are
+   * not kept.
    */
   outcomes(): Outcome[];
   /**

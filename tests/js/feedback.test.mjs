@@ -129,6 +129,37 @@ test("failures are counted by their time, whatever the order, and a clock that r
   mock.timers.setTime(NOW);
 });
 
+test("calls that fail at the same time make one rest, and one that fails in it does not prolong it", async (t) => {
+  const router = await load(t);
+  router.feedback(Array.from({ length: 20 }, () => ({ model: one, error: "network" })));
+  mock.timers.tick(4_999);
+  assert.deepEqual(router.feedback({ model: one, error: "network" }).unhealthy, [one]);
+  assert.equal(router.outcomes().length, 1);
+  mock.timers.tick(1);
+  assert.deepEqual(router.feedback([]).unhealthy, []);
+  mock.timers.setTime(NOW);
+});
+
+test("failures do not leave a request without any model", async (t) => {
+  const router = await load(t);
+  const request = { prompt: "Hello", allow: [one, two] };
+  router.feedback({ model: one, error: "network" });
+  assert.equal(router.route(request).model, two);
+  router.feedback({ model: two, error: "network" });
+  const all = (request) => new Set([router.route(request).model, ...router.route(request).fallbacks]);
+  assert.deepEqual(all(request), new Set([one, two]));
+  assert.notEqual(router.explain(request).decision.model, null);
+  assert.equal(router.route({ ...request, allow: [one], model: one }).model, one);
+  // Others are left: then they rest.
+  assert.ok(router.route("Hello").excluded.some(({ model, code }) => model === one && code === "unhealthy"));
+  const batch = router.estimateBatch([request, "Hello"]);
+  const priced = (id, i) => !Number.isNaN(batch.cost_usd[batch.ids.indexOf(id) * 2 + i]);
+  assert.deepEqual([priced(one, 0), priced(two, 0), priced(one, 1), priced(two, 1)], [true, true, false, false]);
+  // What the request itself says of health stands.
+  assert.equal(router.route({ ...request, unhealthy: [one] }).model, two);
+  assert.equal(router.route({ ...request, unhealthy: [one, two] }).code, "no_candidate");
+});
+
 test("what was told is copied on its way in and out", async (t) => {
   const messages = [{ role: "user", content: "Hello" }];
   const router = await load(t);
