@@ -17,7 +17,7 @@ export class Router {
     checkDepth(catalog, "bad_catalog", "catalog");
     this.#wasm = guard(() => new Wasm(artifacts, catalog, asBytes(index) ?? index));
     try {
-      this.#tell(outcomes, { wait: true });
+      this.#tell(outcomes, { wait: true, given: catalog });
     } catch (error) {
       this.free();
       throw error;
@@ -105,7 +105,7 @@ export class Router {
   }
 
   catalog() {
-    return this.#call((wasm) => wasm.catalog());
+    return this.#call((wasm) => this.#feedback.catalog(wasm));
   }
 
   setCatalog(catalog) {

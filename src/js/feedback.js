@@ -24,9 +24,9 @@ export class Feedback {
 
   /**
    * Learns from outcomes. A model that the catalog does not have is refused, or with `wait` its outcomes
-   * are kept until a catalog has it.
+   * are kept until a catalog has it. `given`: the catalog as it was handed in.
    */
-  tell(wasm, outcomes, now, { wait = false } = {}) {
+  tell(wasm, outcomes, now, { wait = false, given } = {}) {
     if (outcomes.length === 0) return { models: [], unhealthy: this.unhealthy(now) };
     const catalog = wasm.catalog();
     const entries = new Map(catalog.models.map((entry) => [entry.id, entry]));
@@ -40,7 +40,8 @@ export class Feedback {
     const waiting = told.flatMap((row, i) => (graded(row) && !entries.has(row.model) ? [i] : []));
     if (waiting.length > 0) checked(wasm, waiting.map((i) => ({ ...told[i], model: catalog.models[0].id })), waiting);
     const models = new Set(places.map((i) => told[i].model));
-    for (const id of models) if (!this.#starting.has(id)) this.#starting.set(id, start(entries.get(id)));
+    const priors = priorsIn(given);
+    for (const id of models) if (!this.#starting.has(id)) this.#starting.set(id, priors.get(id) ?? start(entries.get(id)));
     // The new ones come first, so that an error about the n-th is about the n-th of `places`.
     const rows = [...places.map((i) => told[i]), ...this.#kept.filter((row) => graded(row) && models.has(row.model))];
     let fitted = [];
@@ -59,21 +60,28 @@ export class Feedback {
 
   /** Puts a catalog in use, and to it what the outcomes so far have to say. */
   setCatalog(wasm, catalog) {
+    const rows = this.#kept.filter(graded);
+    if (rows.length === 0) return wasm.setCatalog(catalog);
     const before = wasm.catalog();
     wasm.setCatalog(catalog);
-    const rows = this.#kept.filter(graded);
-    if (rows.length === 0) return;
     const next = wasm.catalog();
-    const was = new Map(before.models.map((entry) => [entry.id, entry]));
-    const started = this.#starting;
-    this.#starting = new Map();
+    const [priors, started] = [priorsIn(catalog), this.#starting];
     const told = new Set(rows.map(({ model }) => model));
-    for (const entry of next.models.filter(({ id }) => told.has(id))) {
-      // An entry that was taken from catalog() and comes back as it was has its outcomes in it already.
-      const same = JSON.stringify(start(entry)) === JSON.stringify(start(was.get(entry.id) ?? {}));
-      this.#starting.set(entry.id, (same && started.get(entry.id)) || start(entry));
+    this.#starting = new Map(next.models.filter(({ id }) => told.has(id)).map((entry) => [entry.id, priors.get(entry.id) ?? start(entry)]));
+    try {
+      this.#refit(wasm, next, rows.filter(({ model }) => this.#starting.has(model)));
+    } catch (error) {
+      this.#starting = started;
+      wasm.setCatalog(before);
+      throw error;
     }
-    this.#refit(wasm, next, rows.filter(({ model }) => this.#starting.has(model)));
+  }
+
+  /** The catalog in use; models that were told of, with what they started from. */
+  catalog(wasm) {
+    const catalog = wasm.catalog();
+    for (const entry of catalog.models) if (this.#starting.has(entry.id)) entry.prior = structuredClone(this.#starting.get(entry.id));
+    return catalog;
   }
 
   /** Models to leave alone now. */
@@ -119,6 +127,15 @@ function checked(wasm, rows, places) {
 const graded = ({ correct }) => correct !== undefined;
 
 const start = ({ ability = null, length = null }) => ({ ability, length });
+
+/**
+ * What the models of a catalog that came from `catalog()` started from, by id: they have their outcomes in them already.
+ * An ability that was put in since is a start of its own.
+ */
+function priorsIn(catalog) {
+  const fitted = (catalog?.models ?? []).filter(({ ability, prior }) => ability?.source === "fitted" && prior);
+  return new Map(fitted.map(({ id, prior }) => [id, structuredClone(start(prior))]));
+}
 
 /** One outcome, checked as far as fitting it does not; a copy, so that what is kept cannot change. */
 function read(outcome, place, now) {

@@ -215,6 +215,11 @@ export interface CatalogModel {
   private?: boolean;
   deprecation_date?: string | null;
   ability?: Ability | null;
+  /**
+   * In copies of a catalog whose `ability` was fitted by `feedback`: what it was before. Outcomes told anew, as by
+   * `Router.load({ catalog, outcomes })`, are fitted from there, so that none counts twice.
+   */
+  prior?: { ability: Ability | null; length: { mean: number[]; residual_sd: number; source: string } | null };
   [key: string]: unknown;
 }
 
@@ -458,11 +463,14 @@ export class Router {
    * provider counted: all input, how much of it came from the provider's cache, all output.
    */
   cost(model: string, usage: { input_tokens: number; cached_tokens?: number; output_tokens: number }, at?: string): number;
-  /** A copy of the catalog in use. */
+  /**
+   * A copy of the catalog in use. Together with `outcomes()` it can be given to `Router.load` or kept as JSON; given
+   * without them, its abilities are where later outcomes start from.
+   */
   catalog(): Catalog;
   /**
    * Replaces the catalog; a bad one throws and leaves the old one in use. Outcomes told by `feedback` stay in force:
-   * the models are refitted from the abilities of the new catalog.
+   * the models are refitted from the abilities of the new catalog, or from their `prior`.
    */
   setCatalog(catalog: Catalog): void;
   /**

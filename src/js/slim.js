@@ -12,6 +12,7 @@ export class Router extends Core {
   }
 
   static loadSync(options = {}) {
+    if (options === null || typeof options !== "object") throw new PennyrouteError("bad_request", "options: must be an object");
     instantiateSync(options.module);
     return new this(asBytes(options.artifacts) ?? options.artifacts, options);
   }

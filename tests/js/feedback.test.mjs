@@ -40,7 +40,10 @@ test("outcomes move an ability at once, each counted once, in any order and any 
   for (const outcome of outcomes.toReversed()) parts.feedback(outcome);
   const restored = await load(t, { outcomes: JSON.parse(JSON.stringify(parts.outcomes())) });
   for (const router of [whole, parts, restored]) {
-    for (const model of expected) assert.deepEqual(entry(router, model.id), model);
+    for (const model of expected) {
+      const { ability, length = null } = entry(packed, model.id);
+      assert.deepEqual(entry(router, model.id), { ...model, prior: { ability, length } });
+    }
     assert.equal(router.versions.catalog, `${catalog.version}+fitted`);
   }
   const again = parts.feedback(outcomes.slice(0, 1));
@@ -76,6 +79,28 @@ test("outcomes stay in force over a new catalog, and wait for a model that is to
 
   const inUse = router.catalog();
   assert.throws(() => router.setCatalog({ ...catalog, models: [] }), { code: "bad_catalog" });
+  assert.deepEqual(router.catalog(), inUse);
+});
+
+test("a catalog that was fitted already counts no outcome twice, kept with its outcomes or put back later", async (t) => {
+  const [first, rest] = [answers(one, () => false, 5), answers(one, (i) => i % 3 === 0)];
+  const router = await load(t);
+  router.feedback(first);
+  const early = JSON.parse(JSON.stringify(router.catalog()));
+  router.feedback(rest);
+  const { ability } = packed.fit([...first, ...rest]).models[0];
+  assert.deepEqual(entry(router, one).ability, ability);
+  const kept = JSON.parse(JSON.stringify({ catalog: router.catalog(), outcomes: router.outcomes() }));
+  assert.deepEqual(entry(await load(t, kept), one), entry(router, one));
+  router.setCatalog(early);
+  assert.deepEqual(entry(router, one).ability, ability);
+  // Without its outcomes, a fitted ability is where others start from.
+  const on = await load(t, { catalog: early });
+  on.feedback(rest);
+  assert.deepEqual(entry(on, one).prior.ability, early.models.find(({ id }) => id === one).ability);
+  const inUse = router.catalog();
+  early.models.find(({ id }) => id === one).prior.ability.mean = "high";
+  assert.throws(() => router.setCatalog(early), { code: "bad_catalog" });
   assert.deepEqual(router.catalog(), inUse);
 });
 
