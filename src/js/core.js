@@ -13,7 +13,8 @@ export class Router {
   #wasm;
   #feedback = new Feedback();
 
-  constructor(artifacts, { catalog, index, outcomes = [] } = {}) {
+  constructor(artifacts, options) {
+    const { catalog, index, outcomes = [] } = options ?? {};
     checkDepth(catalog, "bad_catalog", "catalog");
     this.#wasm = guard(() => new Wasm(artifacts, catalog, asBytes(index) ?? index));
     try {
@@ -97,10 +98,12 @@ export class Router {
     });
   }
 
-  cost(model, { input_tokens, cached_tokens = 0, output_tokens }, at) {
+  cost(model, usage, at) {
     return this.#call((wasm) => {
-      const usage = Object.entries({ input_tokens, cached_tokens, output_tokens }).map(([name, tokens]) => asNumber(tokens, name));
-      return wasm.cost(String(model), ...usage, at, Date.now());
+      if (usage === null || typeof usage !== "object") throw new PennyrouteError("bad_request", "usage: must be an object of token counts");
+      const { input_tokens, cached_tokens = 0, output_tokens } = usage;
+      const counts = Object.entries({ input_tokens, cached_tokens, output_tokens }).map(([name, tokens]) => asNumber(tokens, name));
+      return wasm.cost(String(model), ...counts, at, Date.now());
     });
   }
 

@@ -389,7 +389,7 @@ export interface LoadOptions {
  * - `bad_artifact`: the module or the artifacts are missing, truncated or not what they should be; names the URL and status.
  * - `wasm_blocked`: the host refuses to compile WebAssembly, such as a page whose Content-Security-Policy lacks
  *   `script-src 'wasm-unsafe-eval'`.
- * - `unsupported_host`: there is no WebAssembly, or none with SIMD.
+ * - `unsupported_host`: there is no WebAssembly, or none with SIMD, or for `RouterWorker` no web workers.
  */
 export class PennyrouteError extends Error {
   readonly code:

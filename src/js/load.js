@@ -30,8 +30,7 @@ let constructed;
  *   compiled module, or what it is compiled from, or a function that brings that; how bytes of a URL are read
  */
 export async function load(Router, options, { packed, module, read = download }) {
-  if (options === null || typeof options !== "object") throw new PennyrouteError("bad_request", "options: must be an object");
-  const { artifacts = packed, signal, onProgress } = options;
+  const { artifacts = packed, signal, onProgress } = options ?? {};
   signal?.throwIfAborted();
   checkHost(module);
   const { bytes, from } = await together((stop) => [artifactsFrom(artifacts, onProgress, stop, read), instantiate(module)], signal);

@@ -7,13 +7,12 @@ import { asBytes } from "./values.js";
 export { PennyrouteError };
 
 export class Router extends Core {
-  static load(options = {}) {
-    return load(this, options, { module: options.module });
+  static load(options) {
+    return load(this, options, { module: options?.module });
   }
 
-  static loadSync(options = {}) {
-    if (options === null || typeof options !== "object") throw new PennyrouteError("bad_request", "options: must be an object");
-    instantiateSync(options.module);
-    return new this(asBytes(options.artifacts) ?? options.artifacts, options);
+  static loadSync(options) {
+    instantiateSync(options?.module);
+    return new this(asBytes(options?.artifacts) ?? options?.artifacts, options);
   }
 }
