@@ -8,7 +8,7 @@
 
 import { isCount } from "./completion.js";
 import { PennyrouteError } from "./error.js";
-import { Failure, NoAnswer, abortable, firstAnswer, notify, readLimits, readPolicy, refusal, routerOf } from "./fallback.js";
+import { Failure, NoAnswer, abortable, firstAnswer, modelsOf, notify, readLimits, readPolicy, refusal, routerOf } from "./fallback.js";
 import { matches } from "./globs.js";
 import { receiptBody } from "./receipts.js";
 
@@ -118,7 +118,7 @@ class RoutedModel {
     const { abortSignal: signal, providerOptions: { pennyroute, ...providerOptions } = /** @type {any} */ ({}) } = options;
     const own = readPolicy(pennyroute, "providerOptions.pennyroute");
     const router = await abortable(loading, signal);
-    const { models: catalog } = await abortable(router.catalog(), signal);
+    const catalog = await abortable(modelsOf(router), signal);
     const candidates = candidatesOf(catalog, languages, { effort: effortOf(options), specificationVersion });
     const request = { model: this.modelId, ...requestOf(options) };
     const { maxAttempts, deadlineMs, [patience]: attemptMs } = limits;

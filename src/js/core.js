@@ -5,6 +5,7 @@ import { Router as Wasm } from "./pennyroute.js";
 import { PennyrouteError } from "./error.js";
 import { Feedback } from "./feedback.js";
 import { curve, plan } from "./optimize.js";
+import { changed } from "./revision.js";
 import { asBytes, asColumns, asNumber, asRequest, checkDepth, guard } from "./values.js";
 
 export { PennyrouteError };
@@ -23,6 +24,7 @@ export class Router {
       this.free();
       throw error;
     }
+    changed(this);
   }
 
   route(request) {
@@ -83,7 +85,9 @@ export class Router {
   }
 
   feedback(outcomes) {
-    return this.#tell(Array.isArray(outcomes) ? outcomes : [outcomes]);
+    const result = this.#tell(Array.isArray(outcomes) ? outcomes : [outcomes]);
+    if (result.models.length > 0) changed(this);
+    return result;
   }
 
   outcomes() {
@@ -114,6 +118,7 @@ export class Router {
   setCatalog(catalog) {
     checkDepth(catalog, "bad_catalog", "catalog");
     this.#call((wasm) => this.#feedback.setCatalog(wasm, catalog));
+    changed(this);
   }
 
   checkCatalog(catalog, at) {

@@ -5,6 +5,7 @@
 
 import { PennyrouteError } from "./error.js";
 import { receiptBody } from "./receipts.js";
+import { revisionOf } from "./revision.js";
 
 /**
  * @typedef {import("pennyroute").Router} Router
@@ -104,6 +105,23 @@ export function routerOf(router) {
   // Where loading fails, the calls say so.
   loading.catch(() => {});
   return loading;
+}
+
+/** Catalogs as they were read last: reading one takes longer than a decision. @type {WeakMap<object, { revision: number, models: CatalogModel[] }>} */
+const CATALOGS = new WeakMap();
+
+/**
+ * The models of a router's catalog, for reading only.
+ * @param {any} router
+ * @returns {Promise<CatalogModel[]>}
+ */
+export async function modelsOf(router) {
+  const revision = revisionOf(router);
+  const known = CATALOGS.get(router);
+  if (known && known.revision === revision) return known.models;
+  const { models } = await router.catalog();
+  if (revision !== undefined) CATALOGS.set(router, { revision, models });
+  return models;
 }
 
 /** No model answered; `failed` names every attempt. */

@@ -19,6 +19,8 @@ const RFC_3339 = /^\d{4}-\d\d-\d\d[Tt ]\d\d:\d\d:\d\d(\.\d+)?([Zz]|[+-]\d\d:\d\d
 export class Feedback {
   /** Graded answers, and failures that began a rest since the last success of their model, in the order in which they were told. */
   #kept = [];
+  /** Models that the catalog is known to have. */
+  #ids = new Set();
   /** Ability and length of a model before any of its outcomes, by id. */
   #starting = new Map();
 
@@ -28,9 +30,14 @@ export class Feedback {
    */
   tell(wasm, outcomes, now, { wait = false, given } = {}) {
     if (outcomes.length === 0) return { models: [], unhealthy: this.unhealthy(now) };
+    const told = outcomes.map((outcome, i) => read(outcome, `outcomes[${i}]`, now));
+    if (told.every((row) => !graded(row) && this.#ids.has(row.model))) {
+      this.#kept = current([...this.#kept, ...told]);
+      return { models: [], unhealthy: this.unhealthy(now) };
+    }
     const catalog = wasm.catalog();
     const entries = new Map(catalog.models.map((entry) => [entry.id, entry]));
-    const told = outcomes.map((outcome, i) => read(outcome, `outcomes[${i}]`, now));
+    this.#ids = new Set(entries.keys());
     for (const [i, { model }] of told.entries()) {
       if (wait || entries.has(model)) continue;
       throw new PennyrouteError("bad_request", `outcomes[${i}].model: the catalog has no model \`${model}\``);
@@ -60,6 +67,7 @@ export class Feedback {
 
   /** Puts a catalog in use, and to it what the outcomes so far have to say. */
   setCatalog(wasm, catalog) {
+    this.#ids = new Set();
     const rows = this.#kept.filter(graded);
     if (rows.length === 0) return wasm.setCatalog(catalog);
     const before = wasm.catalog();

@@ -8,7 +8,7 @@
 
 import { Watch, countsOf } from "./completion.js";
 import { PennyrouteError } from "./error.js";
-import { Failure, NoAnswer, abortable, firstAnswer, notify, readLimits, readPolicy, refusal, routerOf } from "./fallback.js";
+import { Failure, NoAnswer, abortable, firstAnswer, modelsOf, notify, readLimits, readPolicy, refusal, routerOf } from "./fallback.js";
 import { modelNames, offeredNames } from "./names.js";
 import { receiptBody, receiptHeaders } from "./receipts.js";
 
@@ -48,7 +48,7 @@ export function routedFetch({ router, models, providers, policy, aliases = {}, o
       const own = { ...routes.get(body.model), ...readPolicy(body.pennyroute, "pennyroute") };
       const request = requestOf(body, routes);
       const loaded = await abortable(loading, signal);
-      const { models: catalog } = await abortable(loaded.catalog(), signal);
+      const catalog = await abortable(modelsOf(loaded), signal);
       const candidates = await abortable(places(catalog, call), signal);
       const attemptMs = body.stream ? firstTokenMs : replyMs;
       const { answer, answered } = await firstAnswer(

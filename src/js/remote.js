@@ -7,6 +7,7 @@
 
 import { joined } from "./batch.js";
 import { PennyrouteError } from "./error.js";
+import { changed } from "./revision.js";
 
 /** Requests estimated in a row; other calls come between. */
 const CHUNK = 50;
@@ -18,6 +19,7 @@ export class RouterWorker {
   constructor(start) {
     this.#router = new Thread(start, { endable: false });
     this.#planner = new Thread(start, { endable: true });
+    changed(this);
   }
 
   static async load(given, start, resolve) {
@@ -87,6 +89,7 @@ export class RouterWorker {
   }
 
   feedback(outcomes, options) {
+    if ([outcomes].flat().some((outcome) => outcome?.correct !== undefined)) changed(this);
     return this.#router.call("feedback", [outcomes], options);
   }
 
@@ -107,6 +110,8 @@ export class RouterWorker {
   }
 
   setCatalog(catalog, options) {
+    // What is asked from now on is answered after it.
+    changed(this);
     return this.#router.call("setCatalog", [catalog], options);
   }
 

@@ -9,6 +9,7 @@ import { zodResponseFormat } from "openai/helpers/zod";
 import { z } from "zod";
 import { PennyrouteError, Router } from "pennyroute";
 import { routedFetch } from "pennyroute/fetch";
+import { RouterWorker } from "pennyroute/worker";
 import { startSimulator } from "../../worker/simulator.mjs";
 
 const KEY = "sk-client-0123456789";
@@ -672,6 +673,23 @@ describe("routers", () => {
     assert.deepEqual(decisions[1].excluded.filter(({ code }) => code === "unhealthy").map(({ model }) => model), [decisions[0].model]);
     assert.equal(calls.length, 3);
     other.free();
+  });
+
+  test("are asked for their catalog once, and again when it has changed, in this thread or another", async (t) => {
+    for (const other of [await Router.load(), await RouterWorker.load()]) {
+      t.after(() => other.free());
+      const asked = t.mock.method(other, "catalog");
+      const { openai, receipts } = simulated({ router: other });
+      const ask = () => openai.chat.completions.create({ model: "auto", messages: MESSAGES });
+      for (let i = 0; i < 3; i++) await ask();
+      assert.equal(asked.mock.callCount(), 1);
+      const own = await other.catalog();
+      own.models = own.models.filter(({ provider }) => provider === "groq");
+      await other.setCatalog(own);
+      for (let i = 0; i < 2; i++) await ask();
+      assert.equal(asked.mock.callCount(), 3);
+      assert.match(receipts.at(-1).served, /^groq\//);
+    }
   });
 
   test("a callback that throws fails no call", async (t) => {
