@@ -184,7 +184,8 @@ export async function firstAnswer({ router, catalog, request, policy, own, candi
   /** Who would fail again: a provider, or a model of one at any effort. */
   const dead = new Set();
   const alive = (/** @type {Candidate} */ { provider, name }) => !dead.has(provider) && !dead.has(`${provider} ${name}`);
-  const order = [decision.model, ...decision.fallbacks, ...decision.alternatives.map(({ model }) => model)];
+  // A catalog that was replaced meanwhile may have others.
+  const order = [decision.model, ...decision.fallbacks, ...decision.alternatives.map(({ model }) => model)].filter((id) => candidates.has(id));
   /** Keeps a model out of later decisions, unless it is the last that is left: one that failed lately is better than none. */
   const blame = (/** @type {Candidate} */ { model, provider, name }, /** @type {string} */ failure) => {
     dead.add(`${provider} ${name}`);

@@ -348,7 +348,7 @@ function handOn({ response, bytes, counts, refused, reader, held, watch }, answe
       const before = held.shift();
       if (before) {
         controller.enqueue(before);
-        if (watch.done && held.length === 0) finish();
+        if ((watch.done || watch.error) && held.length === 0) finish();
         return;
       }
       let next;
