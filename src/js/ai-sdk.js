@@ -8,7 +8,7 @@
 
 import { isCount } from "./completion.js";
 import { PennyrouteError } from "./error.js";
-import { Failure, NoAnswer, abortable, firstAnswer, notify, readLimits, readPolicy, refusal, routerOf } from "./fallback.js";
+import { Failure, NoAnswer, abortable, firstAnswer, modelsOf, notify, readLimits, readPolicy, refusal, routerOf } from "./fallback.js";
 import { matches } from "./globs.js";
 import { receiptBody } from "./receipts.js";
 
@@ -118,7 +118,7 @@ class RoutedModel {
     const { abortSignal: signal, providerOptions: { pennyroute, ...providerOptions } = /** @type {any} */ ({}) } = options;
     const own = readPolicy(pennyroute, "providerOptions.pennyroute");
     const router = await abortable(loading, signal);
-    const { models: catalog } = await abortable(router.catalog(), signal);
+    const catalog = await abortable(modelsOf(router), signal);
     const candidates = candidatesOf(catalog, languages, { effort: effortOf(options), specificationVersion });
     const request = { model: this.modelId, ...requestOf(options) };
     const { maxAttempts, deadlineMs, [patience]: attemptMs } = limits;
@@ -162,10 +162,22 @@ function languagesOf(models) {
   }
   return Object.entries(models).map(([glob, given]) => {
     if (isModel(given)) return [glob, () => given];
-    if (typeof given?.languageModel === "function") return [glob, ({ base }) => given.languageModel(base)];
-    if (typeof given === "function") return [glob, given];
+    if (typeof given?.languageModel === "function") return [glob, ({ base }) => offered(() => given.languageModel(base))];
+    if (typeof given === "function") return [glob, (model) => offered(() => given(model))];
     throw new PennyrouteError("bad_request", `models[${JSON.stringify(glob)}]: must be a language model, a provider or a function`);
   });
+}
+
+/** What providers with a list of models, and registries, throw for any other. */
+const NOT_OFFERED = new Set(["AI_NoSuchModelError", "AI_NoSuchProviderError"]);
+
+/** A provider's model, or undefined where it has none of that name. @param {() => any} make */
+function offered(make) {
+  try {
+    return make();
+  } catch (error) {
+    if (!NOT_OFFERED.has(/** @type {any} */ (error)?.name)) throw error;
+  }
 }
 
 /** @param {any} value */
@@ -177,10 +189,10 @@ function isModel(value) {
 function versionOf(models) {
   for (const given of Object.values(models)) {
     // A provider of v2 does not tell; any model of it does. Making one calls nobody.
-    const version = isModel(given) ? given.specificationVersion : given.specificationVersion ?? given.languageModel?.("model").specificationVersion;
+    const version = isModel(given) ? given.specificationVersion : given.specificationVersion ?? offered(() => given.languageModel?.("model"))?.specificationVersion;
     if (version) return version;
   }
-  throw new PennyrouteError("bad_request", 'specificationVersion: must be given ("v2", "v3" or "v4") where all models are functions');
+  throw new PennyrouteError("bad_request", 'specificationVersion: must be given ("v2", "v3" or "v4") where none of `models` tells');
 }
 
 /**

@@ -7,7 +7,7 @@ import { load } from "./load.js";
 export { PennyrouteError };
 
 export class Router extends Core {
-  static load(options = {}) {
+  static load(options) {
     return load(this, options, files);
   }
 }

@@ -2,7 +2,8 @@
 
 /** Whether a choice of a chunk holds more than its role, which some servers send before the model runs. @param {any} choice */
 export function hasToken({ delta, finish_reason }) {
-  return Boolean(finish_reason) || Object.entries(delta ?? {}).some(([name, value]) => name !== "role" && value !== null && value !== "");
+  const says = (/** @type {any} */ value) => value !== null && value !== "" && !(Array.isArray(value) && value.length === 0);
+  return Boolean(finish_reason) || Object.entries(delta ?? {}).some(([name, value]) => name !== "role" && says(value));
 }
 
 /**

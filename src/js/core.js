@@ -5,6 +5,7 @@ import { Router as Wasm } from "./pennyroute.js";
 import { PennyrouteError } from "./error.js";
 import { Feedback } from "./feedback.js";
 import { curve, plan } from "./optimize.js";
+import { changed } from "./revision.js";
 import { asBytes, asColumns, asNumber, asRequest, checkDepth, guard } from "./values.js";
 
 export { PennyrouteError };
@@ -13,19 +14,21 @@ export class Router {
   #wasm;
   #feedback = new Feedback();
 
-  constructor(artifacts, { catalog, index, outcomes = [] } = {}) {
+  constructor(artifacts, options) {
+    const { catalog, index, outcomes = [] } = options ?? {};
     checkDepth(catalog, "bad_catalog", "catalog");
     this.#wasm = guard(() => new Wasm(artifacts, catalog, asBytes(index) ?? index));
     try {
-      this.#tell(outcomes, { wait: true });
+      this.#tell(outcomes, { wait: true, given: catalog });
     } catch (error) {
       this.free();
       throw error;
     }
+    changed(this);
   }
 
   route(request) {
-    return this.#call((wasm) => stamped((now) => wasm.route(this.#asked(request), now)));
+    return this.#call((wasm) => stamped((now) => this.#healthy(request, (asked) => wasm.route(asked, now))));
   }
 
   estimate(request) {
@@ -35,7 +38,7 @@ export class Router {
   explain(request) {
     return this.#call((wasm) => {
       let explanation;
-      stamped((now) => (explanation = wasm.explain(this.#asked(request), now)).decision);
+      stamped((now) => this.#healthy(request, (asked) => (explanation = wasm.explain(asked, now)).decision));
       explanation.lambda ??= Infinity;
       return explanation;
     });
@@ -44,7 +47,15 @@ export class Router {
   estimateBatch(requests) {
     return this.#call((wasm) => {
       if (!Array.isArray(requests) || !requests.length) throw new PennyrouteError("bad_request", "requests: must be an array, not empty");
-      return wasm.estimateBatch(requests.map((request) => this.#asked(request)), Date.now());
+      const now = Date.now();
+      const asked = requests.map(asRequest);
+      const failing = this.#feedback.unhealthy(now);
+      const batch = wasm.estimateBatch(asked.map((request) => without(failing, request)), now);
+      const { queries, models, cost_usd } = batch;
+      const barred = (_, i) => Array.from({ length: models }, (_, j) => cost_usd[j * queries + i]).every(Number.isNaN);
+      const bare = failing.length === 0 ? [] : asked.map(barred);
+      if (!bare.includes(true)) return batch;
+      return wasm.estimateBatch(asked.map((request, i) => (bare[i] ? request : without(failing, request))), now);
     });
   }
 
@@ -74,7 +85,9 @@ export class Router {
   }
 
   feedback(outcomes) {
-    return this.#tell(Array.isArray(outcomes) ? outcomes : [outcomes]);
+    const result = this.#tell(Array.isArray(outcomes) ? outcomes : [outcomes]);
+    if (result.models.length > 0) changed(this);
+    return result;
   }
 
   outcomes() {
@@ -89,20 +102,23 @@ export class Router {
     });
   }
 
-  cost(model, { input_tokens, cached_tokens = 0, output_tokens }, at) {
+  cost(model, usage, at) {
     return this.#call((wasm) => {
-      const usage = Object.entries({ input_tokens, cached_tokens, output_tokens }).map(([name, tokens]) => asNumber(tokens, name));
-      return wasm.cost(String(model), ...usage, at, Date.now());
+      if (usage === null || typeof usage !== "object") throw new PennyrouteError("bad_request", "usage: must be an object of token counts");
+      const { input_tokens, cached_tokens = 0, output_tokens } = usage;
+      const counts = Object.entries({ input_tokens, cached_tokens, output_tokens }).map(([name, tokens]) => asNumber(tokens, name));
+      return wasm.cost(String(model), ...counts, at, Date.now());
     });
   }
 
   catalog() {
-    return this.#call((wasm) => wasm.catalog());
+    return this.#call((wasm) => this.#feedback.catalog(wasm));
   }
 
   setCatalog(catalog) {
     checkDepth(catalog, "bad_catalog", "catalog");
     this.#call((wasm) => this.#feedback.setCatalog(wasm, catalog));
+    changed(this);
   }
 
   checkCatalog(catalog, at) {
@@ -134,14 +150,12 @@ export class Router {
     this.#wasm = undefined;
   }
 
-  /** A request as wasm takes it, without the models that fail at this moment. */
-  #asked(request) {
+  /** Decides without the models that fail at this moment; where that leaves none, with them: one of them may be well again. */
+  #healthy(request, decide) {
     const asked = asRequest(request);
     const failing = this.#feedback.unhealthy(Date.now());
-    if (failing.length === 0) return asked;
-    const { unhealthy = [] } = asked ?? {};
-    // Anything but a list is for wasm to refuse.
-    return Array.isArray(unhealthy) ? { ...asked, unhealthy: [...unhealthy, ...failing] } : asked;
+    const decision = decide(without(failing, asked));
+    return decision.model === null && failing.length > 0 ? decide(asked) : decision;
   }
 
   #tell(outcomes, options) {
@@ -160,6 +174,13 @@ export class Router {
     if (!this.#wasm) throw new PennyrouteError("bad_request", "this router has been freed");
     return this.#wasm;
   }
+}
+
+/** A request that leaves out the models `failing` too. */
+function without(failing, asked) {
+  const { unhealthy = [] } = asked ?? {};
+  // Anything but a list is for wasm to refuse.
+  return failing.length > 0 && Array.isArray(unhealthy) ? { ...asked, unhealthy: [...unhealthy, ...failing] } : asked;
 }
 
 /** A decision with what only a host can give it: an id, and the time that it took. */

@@ -5,6 +5,7 @@
 
 import { PennyrouteError } from "./error.js";
 import { receiptBody } from "./receipts.js";
+import { revisionOf } from "./revision.js";
 
 /**
  * @typedef {import("pennyroute").Router} Router
@@ -25,6 +26,8 @@ const POLICY = [
 ];
 
 const LIMITS = { maxAttempts: 4, deadlineMs: 300_000, firstTokenMs: 60_000, replyMs: 180_000 };
+/** A timer of more ms than this would end at once. */
+const LONGEST_TIMER = 2 ** 31 - 1;
 
 /** Statuses after which another model may well answer; any other 4xx is the request's own fault. */
 const WORTH_ANOTHER = new Set([401, 402, 403, 404, 408, 409, 425, 429]);
@@ -104,6 +107,23 @@ export function routerOf(router) {
   return loading;
 }
 
+/** Catalogs as they were read last: reading one takes longer than a decision. @type {WeakMap<object, { revision: number, models: CatalogModel[] }>} */
+const CATALOGS = new WeakMap();
+
+/**
+ * The models of a router's catalog, for reading only.
+ * @param {any} router
+ * @returns {Promise<CatalogModel[]>}
+ */
+export async function modelsOf(router) {
+  const revision = revisionOf(router);
+  const known = CATALOGS.get(router);
+  if (known && known.revision === revision) return known.models;
+  const { models } = await router.catalog();
+  if (revision !== undefined) CATALOGS.set(router, { revision, models });
+  return models;
+}
+
 /** No model answered; `failed` names every attempt. */
 export class NoAnswer extends PennyrouteError {
   /**
@@ -164,7 +184,18 @@ export async function firstAnswer({ router, catalog, request, policy, own, candi
   /** Who would fail again: a provider, or a model of one at any effort. */
   const dead = new Set();
   const alive = (/** @type {Candidate} */ { provider, name }) => !dead.has(provider) && !dead.has(`${provider} ${name}`);
-  for (const id of [decision.model, ...decision.fallbacks]) {
+  // A catalog that was replaced meanwhile may have others.
+  const order = [decision.model, ...decision.fallbacks, ...decision.alternatives.map(({ model }) => model)].filter((id) => candidates.has(id));
+  /** Keeps a model out of later decisions, unless it is the last that is left: one that failed lately is better than none. */
+  const blame = (/** @type {Candidate} */ { model, provider, name }, /** @type {string} */ failure) => {
+    dead.add(`${provider} ${name}`);
+    // A connection that fails is the provider's: to rest one of its models is no use while there is no other provider.
+    const left = order.map((id) => /** @type {Candidate} */ (candidates.get(id))).filter(alive);
+    if (!left.some((other) => failure !== "network" || other.provider !== provider)) return;
+    if (failure === "network") cutOff(router).set(model.id, provider);
+    tell(router, { model: model.id, error: failure });
+  };
+  for (const id of new Set(order)) {
     const candidate = /** @type {Candidate} */ (candidates.get(id));
     const { provider, name } = candidate;
     const left = ends - Date.now();
@@ -173,13 +204,14 @@ export async function firstAnswer({ router, catalog, request, policy, own, candi
     const attempt = new AbortController();
     const abort = () => attempt.abort(signal?.reason);
     signal?.addEventListener("abort", abort);
-    const ms = Math.min(limits.attemptMs, left);
+    const ms = Math.min(limits.attemptMs, left, LONGEST_TIMER);
     const timer = setTimeout(() => attempt.abort(new Failure("timeout", `no answer within ${ms / 1000} s`)), ms);
     const release = () => signal?.removeEventListener("abort", abort);
     try {
       signal?.throwIfAborted();
       const answer = await abortable(call(candidate, attempt.signal), attempt.signal);
-      return { answer, answered: new Answered(router, decision, { model: id, failed, attempt, release }) };
+      const fail = (/** @type {string} */ failure) => blame(candidate, failure);
+      return { answer, answered: new Answered(router, decision, { model: id, provider, failed, attempt, release, fail }) };
     } catch (error) {
       release();
       // Whatever went wrong, the provider must not go on for nobody.
@@ -190,9 +222,7 @@ export async function firstAnswer({ router, catalog, request, policy, own, candi
       failed.push({ model: id, failure, message, retryAfter });
       cause = error.cause ?? error;
       dead.add(ofProvider ? provider : `${provider} ${name}`);
-      // The last that is left stays in: a model that failed lately is better than none.
-      const others = decision.alternatives.some((other) => alive(/** @type {Candidate} */ (candidates.get(other.model))));
-      if (others && !ofRequest) tell(router, { model: id, error: failure });
+      if (!ofRequest) blame(candidate, failure);
     } finally {
       clearTimeout(timer);
     }
@@ -203,20 +233,24 @@ export async function firstAnswer({ router, catalog, request, policy, own, candi
 /** An answer that has begun. */
 export class Answered {
   #router;
+  #provider;
   #attempt;
   #release;
+  #fail;
   #ended = false;
 
   /**
    * @param {any} router
    * @param {Decision} decision
-   * @param {{ model: string, failed: Failed[], attempt: AbortController, release: () => void }} call
+   * @param {{ model: string, provider: string, failed: Failed[], attempt: AbortController, release: () => void, fail: (failure: string) => void }} call
    */
-  constructor(router, decision, { model, failed, attempt, release }) {
+  constructor(router, decision, { model, provider, failed, attempt, release, fail }) {
     Object.assign(this, { decision, model, failed, signal: attempt.signal });
     this.#attempt = attempt;
     this.#router = router;
+    this.#provider = provider;
     this.#release = release;
+    this.#fail = fail;
   }
 
   /**
@@ -230,10 +264,25 @@ export class Answered {
     this.#release();
     const { decision, model, failed } = /** @type {any} */ (this);
     // Without the prompt: what a router is told it keeps.
-    tell(this.#router, error ? { model, error } : { model, ...(counts && { output_tokens: counts.output_tokens }) });
+    if (error) this.#fail(error);
+    else this.#succeed({ model, ...(counts && { output_tokens: counts.output_tokens }) });
     // A catalog that was replaced meanwhile may not have the model.
     const spent = counts ? await Promise.resolve().then(() => this.#router.cost(model, counts)).catch(() => undefined) : undefined;
     return receiptBody(decision, { model, failed, spent });
+  }
+
+  /** @param {{ model: string }} outcome */
+  #succeed(outcome) {
+    tell(this.#router, outcome);
+    const cut = cutOff(this.#router);
+    cut.delete(outcome.model);
+    // The provider can be reached again, so its other models can; those of this very call may have failed by themselves.
+    const { failed } = /** @type {any} */ (this);
+    for (const [model, provider] of cut) {
+      if (provider !== this.#provider || failed.some((/** @type {Failed} */ attempt) => attempt.model === model)) continue;
+      cut.delete(model);
+      tell(this.#router, { model });
+    }
   }
 
   /** The caller has left, or was refused: nothing is known of how it would have ended. */
@@ -276,6 +325,16 @@ export function notify(callback, value) {
   } catch (error) {
     console.error("pennyroute: a callback threw", error);
   }
+}
+
+/** By router, the models that rest for a failed connection, by id with their provider. @type {WeakMap<object, Map<string, string>>} */
+const CUT_OFF = new WeakMap();
+
+/** @param {object} router @returns {Map<string, string>} */
+function cutOff(router) {
+  const known = CUT_OFF.get(router) ?? new Map();
+  CUT_OFF.set(router, known);
+  return known;
 }
 
 /** @param {any} router @param {object} outcome */

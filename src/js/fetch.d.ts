@@ -25,7 +25,7 @@ export interface Provider {
 export interface RoutedFetchOptions extends DropInOptions {
   /**
    * Without `providers`, all models are called at the client's own base URL with the client's own headers. These are their
-   * names there. Default: what `GET /models` of that URL lists, asked once.
+   * names there. Default: what `GET /models` of that URL lists, asked once for each key.
    */
   models?: ModelNames;
   /**

@@ -8,7 +8,7 @@
 
 import { Watch, countsOf } from "./completion.js";
 import { PennyrouteError } from "./error.js";
-import { Failure, NoAnswer, abortable, firstAnswer, notify, readLimits, readPolicy, refusal, routerOf } from "./fallback.js";
+import { Failure, NoAnswer, abortable, firstAnswer, modelsOf, notify, readLimits, readPolicy, refusal, routerOf } from "./fallback.js";
 import { modelNames, offeredNames } from "./names.js";
 import { receiptBody, receiptHeaders } from "./receipts.js";
 
@@ -22,6 +22,8 @@ export { PennyrouteError };
 const PATH = "/chat/completions";
 /** How long a server may take to list its models. */
 const LIST_MS = 10_000;
+/** Lists that are kept: there is one for each key that a server was called with. */
+const LISTS_KEPT = 100;
 /** The caller's mistakes among the codes of PennyrouteError. */
 const CALLERS = new Set(["bad_request", "bad_number"]);
 
@@ -46,7 +48,7 @@ export function routedFetch({ router, models, providers, policy, aliases = {}, o
       const own = { ...routes.get(body.model), ...readPolicy(body.pennyroute, "pennyroute") };
       const request = requestOf(body, routes);
       const loaded = await abortable(loading, signal);
-      const { models: catalog } = await abortable(loaded.catalog(), signal);
+      const catalog = await abortable(modelsOf(loaded), signal);
       const candidates = await abortable(places(catalog, call), signal);
       const attemptMs = body.stream ? firstTokenMs : replyMs;
       const { answer, answered } = await firstAnswer(
@@ -138,12 +140,13 @@ function defined(fields) {
  * @param {typeof globalThis.fetch} next
  */
 function atClient(models, next) {
-  /** What a server offers, by its base URL. @type {Map<string, Promise<string[]>>} */
+  /** What a server offers, by its base URL and to whom: a key may see other models than the next. @type {Map<string, Promise<string[]>>} */
   const lists = new Map();
   return async (/** @type {CatalogModel[]} */ catalog, /** @type {Call} */ { init, headers, body, base, query }) => {
+    const key = JSON.stringify([base, query, ...credentialsOf(headers)]);
     const list = () => {
-      const key = base + query;
       if (!lists.has(key)) {
+        if (lists.size === LISTS_KEPT) lists.delete(lists.keys().next().value ?? "");
         const listing = listModels(next, { base, query, init, headers });
         lists.set(key, listing);
         // The next call may have more luck.
@@ -154,6 +157,7 @@ function atClient(models, next) {
     const offered = models === undefined ? await list() : models;
     const found = candidatesOf(catalog, nameIn(offered, "models"), body.reasoning_effort, () => ({ provider: base, url: base + PATH + query, headers, init }));
     if (found.size === 0 && Array.isArray(offered)) {
+      lists.delete(key);
       const some = offered.slice(0, 5).join(", ") + (offered.length > 5 ? ", …" : "");
       throw new PennyrouteError("models_unknown", `${base}: none of its models is in the catalog (${some || "it lists none"}); name them in \`models\``);
     }
@@ -214,10 +218,13 @@ async function listModels(next, { base, query, init, headers }) {
     new PennyrouteError("models_unknown", `GET ${base}/models: ${what}; name the server's models in \`models\``, { cause });
   let response;
   try {
-    response = await next(`${base}/models${query}`, { ...init, method: "GET", body: undefined, headers: withoutBody(headers), signal: AbortSignal.timeout(LIST_MS) });
+    const signal = AbortSignal.timeout(LIST_MS);
+    response = await next(`${base}/models${query}`, { ...init, method: "GET", body: undefined, headers: withoutBody(headers), signal, redirect: "manual" });
   } catch (error) {
     throw failed("the connection failed", error);
   }
+  // Followed, it would carry the client's key along.
+  if (isRedirect(response)) throw failed("the server redirects, which is not followed");
   if (!response.ok) throw failed(`HTTP ${response.status}`);
   return modelNames(await response.json().catch(() => null));
 }
@@ -253,7 +260,7 @@ async function callPlace({ model, name, url, headers, init }, body, { next, sign
   }
   const { status } = response;
   // Followed, it would carry the prompt, and perhaps the key, where nobody meant them to go.
-  if (response.type === "opaqueredirect" || (status >= 300 && status < 400)) throw new Failure("redirect", "the server redirects, which is not followed");
+  if (isRedirect(response)) throw new Failure("redirect", "the server redirects, which is not followed");
   if (response.ok && sent.stream) return { response, ...(await firstToken(response, hide)) };
   const bytes = await response.arrayBuffer().catch((error) => { throw networkFailure(error); });
   const json = parsed(bytes);
@@ -267,6 +274,11 @@ async function callPlace({ model, name, url, headers, init }, body, { next, sign
   if (json?.error) throw new Failure("bad_reply", said);
   if (!Array.isArray(json?.choices) || json.choices.length === 0) throw new Failure("bad_reply", "the reply holds no choice");
   return { response, bytes, counts: countsOf(json.usage) };
+}
+
+/** @param {Response} response */
+function isRedirect({ type, status }) {
+  return type === "opaqueredirect" || (status >= 300 && status < 400);
 }
 
 /** @param {any} error */
@@ -330,10 +342,15 @@ function handOn({ response, bytes, counts, refused, reader, held, watch }, answe
     else end({ counts });
     return new Response(bytes, { status, statusText, headers });
   }
+  const finish = () => end({ counts: watch.counts, error: watch.error ? "error_event" : undefined });
   const stream = new ReadableStream({
     async pull(controller) {
       const before = held.shift();
-      if (before) return controller.enqueue(before);
+      if (before) {
+        controller.enqueue(before);
+        if ((watch.done || watch.error) && held.length === 0) finish();
+        return;
+      }
       let next;
       try {
         next = await reader.read();
@@ -344,9 +361,10 @@ function handOn({ response, bytes, counts, refused, reader, held, watch }, answe
         return;
       }
       watch.read(next.value);
-      if (!next.done) return controller.enqueue(next.value);
-      controller.close();
-      end({ counts: watch.counts, error: watch.error ? "error_event" : undefined });
+      if (next.done) controller.close();
+      else controller.enqueue(next.value);
+      // At either many clients read no further.
+      if (next.done || watch.done || watch.error) finish();
     },
     cancel(reason) {
       answered.left();
@@ -364,8 +382,14 @@ function addReceipt(headers, decision, { model, failed, attempts }) {
 
 /** Takes the keys that were sent out of a provider's words; some quote them. @param {Headers} headers */
 function redactor(headers) {
-  const secrets = [...headers].flatMap(([name, value]) => (/auth|key|token|cookie/.test(name) ? value.replace(/^\w+ /, "") : [])).filter((value) => value.length > 3);
+  const secrets = credentialsOf(headers).map(([, value]) => value.replace(/^\w+ /, "")).filter((value) => value.length > 3);
   return (/** @type {string} */ text) => secrets.reduce((said, secret) => said.replaceAll(secret, "[key]"), text);
+}
+
+/** The headers that say who calls. @param {Headers} headers */
+function credentialsOf(headers) {
+  // An idempotency key is another one for each call.
+  return [...headers].filter(([name]) => /auth|key|token|cookie/.test(name) && name !== "idempotency-key");
 }
 
 /** An error in OpenAI's words, so that its clients raise their usual exceptions. @param {any} error */

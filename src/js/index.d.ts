@@ -215,6 +215,11 @@ export interface CatalogModel {
   private?: boolean;
   deprecation_date?: string | null;
   ability?: Ability | null;
+  /**
+   * In copies of a catalog whose `ability` was fitted by `feedback`: what it was before. Outcomes told anew, as by
+   * `Router.load({ catalog, outcomes })`, are fitted from there, so that none counts twice.
+   */
+  prior?: { ability: Ability | null; length: { mean: number[]; residual_sd: number; source: string } | null };
   [key: string]: unknown;
 }
 
@@ -384,7 +389,7 @@ export interface LoadOptions {
  * - `bad_artifact`: the module or the artifacts are missing, truncated or not what they should be; names the URL and status.
  * - `wasm_blocked`: the host refuses to compile WebAssembly, such as a page whose Content-Security-Policy lacks
  *   `script-src 'wasm-unsafe-eval'`.
- * - `unsupported_host`: there is no WebAssembly, or none with SIMD.
+ * - `unsupported_host`: there is no WebAssembly, or none with SIMD, or for `RouterWorker` no web workers.
  */
 export class PennyrouteError extends Error {
   readonly code:
@@ -437,13 +442,15 @@ export class Router {
    * they are refitted, from where they stood before any feedback, with all the model's outcomes, so that each counts
    * once in whatever order they come. That takes some 0.3 ms for each of them: give many at once rather than one by one.
    * An `error` keeps its model out of decisions (`unhealthy`), by the host's clock: for 5 s, doubled up to 5 min with
-   * each further one since the model's last success, which is any outcome without `error`.
+   * each further one since the model's last success, which is any outcome without `error`. Errors during such a rest
+   * do not prolong it, and where the rests would leave no candidate, the decision is made as if there were none.
    * A bad outcome throws, naming its place (`outcomes[3].correct`), and then none of them has counted.
    */
   feedback(outcomes: Outcome | Outcome[]): FeedbackResult;
   /**
    * What `feedback` was told, prompts included, to be stored and given to `Router.load({ outcomes })`. Successes
-   * without a grade, and failures that a success or seven later failures have made irrelevant, are not kept.
+   * without a grade, failures during a rest, and those that a success or seven later rests have made irrelevant, are
+   * not kept.
    */
   outcomes(): Outcome[];
   /**
@@ -456,11 +463,14 @@ export class Router {
    * provider counted: all input, how much of it came from the provider's cache, all output.
    */
   cost(model: string, usage: { input_tokens: number; cached_tokens?: number; output_tokens: number }, at?: string): number;
-  /** A copy of the catalog in use. */
+  /**
+   * A copy of the catalog in use. Together with `outcomes()` it can be given to `Router.load` or kept as JSON; given
+   * without them, its abilities are where later outcomes start from.
+   */
   catalog(): Catalog;
   /**
    * Replaces the catalog; a bad one throws and leaves the old one in use. Outcomes told by `feedback` stay in force:
-   * the models are refitted from the abilities of the new catalog.
+   * the models are refitted from the abilities of the new catalog, or from their `prior`.
    */
   setCatalog(catalog: Catalog): void;
   /**

@@ -19,7 +19,8 @@ const SIMD = Uint8Array.of(...EMPTY,
   10, 8, 1, 6, 0, 0x41, 0, 0xfd, 0x0f, 0x0b); // i32.const 0, i8x16.splat, end
 
 let ready;
-let constructed = false;
+/** The instance whose constructors have run. */
+let constructed;
 
 /**
  * Loads what `options` ask for.
@@ -29,10 +30,10 @@ let constructed = false;
  *   compiled module, or what it is compiled from, or a function that brings that; how bytes of a URL are read
  */
 export async function load(Router, options, { packed, module, read = download }) {
-  const { artifacts = packed, signal, onProgress } = options;
+  const { artifacts = packed, signal, onProgress } = options ?? {};
   signal?.throwIfAborted();
-  const arriving = Promise.all([artifactsFrom(artifacts, onProgress, signal, read), instantiate(module)]);
-  const [{ bytes, from }] = await unlessAborted(arriving, signal);
+  checkHost(module);
+  const { bytes, from } = await together((stop) => [artifactsFrom(artifacts, onProgress, stop, read), instantiate(module)], signal);
   try {
     return new Router(bytes, options);
   } catch (error) {
@@ -53,8 +54,12 @@ export function instantiate(source) {
 
 /** The same without waiting, for a host that has the module at hand. */
 export function instantiateSync(module) {
+  if (constructed) return;
+  // Instantiated now, it would be replaced by the other instance under the routers that it has by then.
+  if (ready) throw new PennyrouteError("bad_request", "loadSync: Router.load() is under way; wait for that one first");
   checkHost(module);
   guard(() => construct(initSync({ module })), "bad_artifact");
+  ready = Promise.resolve();
 }
 
 async function bring(source) {
@@ -72,8 +77,8 @@ async function bring(source) {
 // tract registers its kernels in constructors. The linker would have every export run them all at every
 // call, ten times the cost of a decision, unless their caller is exported too: then it is up to us.
 function construct(exports) {
-  if (!constructed) exports.__wasm_call_ctors();
-  constructed = true;
+  if (constructed !== exports) exports.__wasm_call_ctors();
+  constructed = exports;
 }
 
 /** Refuses a host that cannot run the module, or may not compile it, before anything is fetched. */
@@ -180,12 +185,24 @@ async function read(url, signal, tell) {
   return { bytes, from: `${url}: HTTP ${status}, ${headers.get("content-type") ?? "no content type"}, ${loaded} bytes` };
 }
 
-/** What a promise brings, or the signal's reason where that is aborted before. */
-function unlessAborted(promise, signal) {
-  if (!signal) return promise;
+/**
+ * What the first of several promises brings when all are there, or the signal's reason where that is aborted before.
+ * Where one fails, the others are told to stop.
+ */
+function together(begin, signal) {
   return new Promise((resolve, reject) => {
-    const aborted = () => reject(signal.reason);
-    signal.addEventListener("abort", aborted);
-    promise.then(resolve, reject).finally(() => signal.removeEventListener("abort", aborted));
+    const stop = new AbortController();
+    const aborted = () => failed(signal.reason);
+    const settle = () => signal?.removeEventListener("abort", aborted);
+    const failed = (error) => {
+      settle();
+      reject(error);
+      stop.abort(error);
+    };
+    signal?.addEventListener("abort", aborted);
+    Promise.all(begin(stop.signal)).then(([first]) => {
+      settle();
+      resolve(first);
+    }, failed);
   });
 }

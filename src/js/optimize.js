@@ -1,14 +1,18 @@
 // Plans of batches: they need the module, and no router.
 
 import { Router as Wasm } from "./pennyroute.js";
+import { PennyrouteError } from "./error.js";
 import { guard } from "./values.js";
 
-export function plan(problem, { work, onProgress } = {}) {
+export function plan(problem, options) {
+  const { work, onProgress } = options ?? {};
   return watched(onProgress, (watch) => guard(() => Wasm.plan(problem, work, watch)));
 }
 
-export function curve(problem, points = 50, { onProgress } = {}) {
-  return watched(onProgress, (watch) => guard(() => Wasm.curve(problem, points, watch)));
+export function curve(problem, points = 50, options = undefined) {
+  // Wasm would take another number for it.
+  if (points >>> 0 !== points || points < 2) throw new PennyrouteError("bad_problem", "points: must be a whole number of at least 2");
+  return watched(options?.onProgress, (watch) => guard(() => Wasm.curve(problem, points, watch)));
 }
 
 // Calls a method of wasm with a function that tells `onProgress`. What that throws ends the search, and

@@ -7,6 +7,7 @@
 
 import { joined } from "./batch.js";
 import { PennyrouteError } from "./error.js";
+import { changed } from "./revision.js";
 
 /** Requests estimated in a row; other calls come between. */
 const CHUNK = 50;
@@ -18,9 +19,11 @@ export class RouterWorker {
   constructor(start) {
     this.#router = new Thread(start, { endable: false });
     this.#planner = new Thread(start, { endable: true });
+    changed(this);
   }
 
-  static async load({ onProgress, signal, artifacts, ...options } = {}, start, resolve) {
+  static async load(given, start, resolve) {
+    const { onProgress, signal, artifacts, ...options } = given ?? {};
     signal?.throwIfAborted();
     const router = new this(start);
     const from = typeof artifacts === "string" || artifacts instanceof URL ? resolve(artifacts) : artifacts;
@@ -46,7 +49,8 @@ export class RouterWorker {
     return this.#router.call("explain", [request], options);
   }
 
-  async estimateBatch(requests, { signal, onProgress } = {}) {
+  async estimateBatch(requests, options) {
+    const { signal, onProgress } = options ?? {};
     if (!Array.isArray(requests) || !requests.length) throw new PennyrouteError("bad_request", "requests: must be an array, not empty");
     const parts = [];
     for (let from = 0; from < requests.length; from += CHUNK) {
@@ -63,8 +67,9 @@ export class RouterWorker {
     return joined(parts);
   }
 
-  plan(problem, { work, ...options } = {}) {
-    return this.#planner.call("plan", [planned(problem), { work }], options);
+  plan(problem, options) {
+    const { work, ...rest } = options ?? {};
+    return this.#planner.call("plan", [planned(problem), { work }], rest);
   }
 
   curve(problem, points, options) {
@@ -84,6 +89,7 @@ export class RouterWorker {
   }
 
   feedback(outcomes, options) {
+    if ([outcomes].flat().some((outcome) => outcome?.correct !== undefined)) changed(this);
     return this.#router.call("feedback", [outcomes], options);
   }
 
@@ -104,6 +110,8 @@ export class RouterWorker {
   }
 
   setCatalog(catalog, options) {
+    // What is asked from now on is answered after it.
+    changed(this);
     return this.#router.call("setCatalog", [catalog], options);
   }
 
@@ -156,8 +164,9 @@ class Thread {
     this.#endable = endable;
   }
 
-  call(method, args, { signal, onProgress, transfer = [] } = {}) {
+  call(method, args, options) {
     return new Promise((resolve, reject) => {
+      const { signal, onProgress, transfer = [] } = options ?? {};
       signal?.throwIfAborted();
       if (this.#ended) throw this.#ended;
       const abort = () => this.#abort(call, signal.reason);
@@ -183,6 +192,11 @@ class Thread {
     const { id, method, args, transfer, onProgress } = call;
     try {
       this.#thread ??= this.#begin();
+    } catch (cause) {
+      const { code = "bad_artifact", message } = cause instanceof PennyrouteError ? cause : { message: cause.message };
+      return this.#fail(new PennyrouteError(code, `the router's thread could not be started: ${message}`, { cause }));
+    }
+    try {
       this.#thread.busy(true);
       this.#thread.post({ id, method, args, watched: onProgress !== undefined }, transfer);
     } catch (cause) {
@@ -192,7 +206,9 @@ class Thread {
   }
 
   #begin() {
+    let started = false;
     const heard = ({ id, progress, result, error }) => {
+      started = true;
       const call = this.#running;
       if (call?.id !== id) return;
       if (progress !== undefined) {
@@ -205,13 +221,16 @@ class Thread {
         this.#settle(() => (error ? call.reject(new PennyrouteError(error.code, error.message)) : call.resolve(result)));
       }
     };
-    const failed = (message) => {
-      const error = new PennyrouteError("bad_artifact", `the router's thread could not be started: ${message}`);
-      // Another thread would have no router.
-      if (!this.#endable) this.#ended = error;
-      this.#end(error);
-    };
+    const failed = (message) => this.#fail(started
+      ? new PennyrouteError("internal", `the router's thread has ended: ${message}`)
+      : new PennyrouteError("bad_artifact", `the router's thread could not be started: ${message}`));
     return this.#start(heard, failed);
+  }
+
+  #fail(error) {
+    // Another thread would have no router.
+    if (!this.#endable) this.#ended = error;
+    this.#end(error);
   }
 
   #settle(settle) {

@@ -13,6 +13,6 @@ export interface SlimOptions extends LoadOptions {
 /** Routes queries over one catalog. */
 export class Router extends HostRouter {
   static load(options: SlimOptions): Promise<Router>;
-  /** As `load`, without waiting: `module` is compiled or bytes, and `artifacts` are bytes. */
+  /** As `load`, without waiting: `module` is compiled or bytes, and `artifacts` are bytes. Not while a first `load` is under way. */
   static loadSync(options: SlimOptions): Router;
 }

@@ -7,12 +7,12 @@ import { asBytes } from "./values.js";
 export { PennyrouteError };
 
 export class Router extends Core {
-  static load(options = {}) {
-    return load(this, options, { module: options.module });
+  static load(options) {
+    return load(this, options, { module: options?.module });
   }
 
-  static loadSync(options = {}) {
-    instantiateSync(options.module);
-    return new this(asBytes(options.artifacts) ?? options.artifacts, options);
+  static loadSync(options) {
+    instantiateSync(options?.module);
+    return new this(asBytes(options?.artifacts) ?? options?.artifacts, options);
   }
 }

@@ -5,6 +5,9 @@ import { PennyrouteError } from "./error.js";
 /** Deepest nesting of a value that is read whole; one that contains itself would exhaust the wasm stack. */
 const MAX_DEPTH = 64;
 
+/** Fields of a request that may as well be null as absent; wasm knows that of the others. */
+const LISTS = new Set(["allow", "deny", "unhealthy", "warm", "reuse", "surcharges", "workloads"]);
+
 /** A view of the bytes of a buffer or a view; undefined for anything else. */
 export function asBytes(value) {
   if (ArrayBuffer.isView(value)) return new Uint8Array(value.buffer, value.byteOffset, value.byteLength);
@@ -18,7 +21,7 @@ export function asRequest(request) {
   if (request === null || typeof request !== "object") return request;
   checkDepth(request.tools, "bad_request", "request field `tools`");
   // A field that is undefined is a field that is absent.
-  return Object.fromEntries(Object.entries(request).filter(([, value]) => value !== undefined));
+  return Object.fromEntries(Object.entries(request).filter(([name, value]) => value !== undefined && !(value === null && LISTS.has(name))));
 }
 
 export function asNumber(value, place) {

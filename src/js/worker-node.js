@@ -17,6 +17,7 @@ function start(onMessage, onError) {
   const worker = new Worker(new URL("./thread-node.js", import.meta.url), { execArgv: [] });
   worker.on("message", onMessage);
   worker.on("error", ({ message }) => onError(message));
+  worker.on("messageerror", ({ message }) => onError(message));
   worker.unref();
   return {
     post: (message, transfer) => worker.postMessage(message, transfer),

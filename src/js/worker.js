@@ -14,12 +14,14 @@ export class RouterWorker extends Remote {
 }
 
 function start(onMessage, onError) {
+  if (typeof Worker === "undefined") throw new PennyrouteError("unsupported_host", "this host has no web workers");
   const worker = new Worker(new URL("./thread.js", import.meta.url), { type: "module" });
   worker.onmessage = ({ data }) => onMessage(data);
   worker.onerror = (event) => {
     event.preventDefault();
     onError(event.message || "was not found, or the page's Content-Security-Policy (worker-src) keeps it out");
   };
+  worker.onmessageerror = () => onError("a message of it cannot be read");
   return {
     post: (message, transfer) => worker.postMessage(message, transfer),
     busy() {},

@@ -12,11 +12,12 @@ export { PennyrouteError };
 instantiateSync(module);
 
 export class Router extends Core {
-  static load(options = {}) {
+  static load(options) {
     return load(this, options, { packed, module });
   }
 
-  static loadSync(options = {}) {
-    return new this(asBytes(options.artifacts ?? packed) ?? options.artifacts, options);
+  static loadSync(options) {
+    const { artifacts = packed } = options ?? {};
+    return new this(asBytes(artifacts) ?? artifacts, options);
   }
 }

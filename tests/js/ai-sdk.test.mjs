@@ -319,6 +319,20 @@ for (const { sdk, specification, ai, createOpenAICompatible } of VERSIONS) {
       assert.throws(() => pennyroute.embeddingModel("auto"), PennyrouteError);
     });
 
+    test("a provider that throws for models which it does not have offers the others", async () => {
+      const server = createOpenAICompatible({ name: "server", baseURL: `${simulator.url}/server/v1`, apiKey: "key" });
+      const custom = ai.customProvider({ languageModels: { [usual[0]]: server(usual[0]) } });
+      const registry = ai.createProviderRegistry({ custom });
+      const inRegistry = ({ base }) => registry.languageModel(`${base === usual[1] ? "nobody" : "custom"}:${base}`);
+      for (const [models, version] of [[{ "*": custom }, specification], [{ "*": inRegistry }, specification], [{ "anthropic/none": custom, "*": server }]]) {
+        const { pennyroute, receipts } = routed({ models, ...(version && { specificationVersion: version }) });
+        await generateText({ model: pennyroute("auto"), prompt: PROMPT });
+        assert.equal(catalog.get(receipts[0].served).base, usual[0]);
+      }
+      const broken = routed({ models: { "*": () => { throw new Error("mine"); } }, specificationVersion: specification });
+      await assert.rejects(generateText({ model: broken.pennyroute("auto"), prompt: PROMPT, maxRetries: 0 }), /mine/);
+    });
+
     test("a router is told how calls ended, never what was asked", async () => {
       const told = [];
       const remote = Object.fromEntries(["route", "catalog", "cost"].map((name) => [name, async (...args) => structuredClone(router[name](...args))]));

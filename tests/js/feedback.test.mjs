@@ -40,7 +40,10 @@ test("outcomes move an ability at once, each counted once, in any order and any 
   for (const outcome of outcomes.toReversed()) parts.feedback(outcome);
   const restored = await load(t, { outcomes: JSON.parse(JSON.stringify(parts.outcomes())) });
   for (const router of [whole, parts, restored]) {
-    for (const model of expected) assert.deepEqual(entry(router, model.id), model);
+    for (const model of expected) {
+      const { ability, length = null } = entry(packed, model.id);
+      assert.deepEqual(entry(router, model.id), { ...model, prior: { ability, length } });
+    }
     assert.equal(router.versions.catalog, `${catalog.version}+fitted`);
   }
   const again = parts.feedback(outcomes.slice(0, 1));
@@ -76,6 +79,28 @@ test("outcomes stay in force over a new catalog, and wait for a model that is to
 
   const inUse = router.catalog();
   assert.throws(() => router.setCatalog({ ...catalog, models: [] }), { code: "bad_catalog" });
+  assert.deepEqual(router.catalog(), inUse);
+});
+
+test("a catalog that was fitted already counts no outcome twice, kept with its outcomes or put back later", async (t) => {
+  const [first, rest] = [answers(one, () => false, 5), answers(one, (i) => i % 3 === 0)];
+  const router = await load(t);
+  router.feedback(first);
+  const early = JSON.parse(JSON.stringify(router.catalog()));
+  router.feedback(rest);
+  const { ability } = packed.fit([...first, ...rest]).models[0];
+  assert.deepEqual(entry(router, one).ability, ability);
+  const kept = JSON.parse(JSON.stringify({ catalog: router.catalog(), outcomes: router.outcomes() }));
+  assert.deepEqual(entry(await load(t, kept), one), entry(router, one));
+  router.setCatalog(early);
+  assert.deepEqual(entry(router, one).ability, ability);
+  // Without its outcomes, a fitted ability is where others start from.
+  const on = await load(t, { catalog: early });
+  on.feedback(rest);
+  assert.deepEqual(entry(on, one).prior.ability, early.models.find(({ id }) => id === one).ability);
+  const inUse = router.catalog();
+  early.models.find(({ id }) => id === one).prior.ability.mean = "high";
+  assert.throws(() => router.setCatalog(early), { code: "bad_catalog" });
   assert.deepEqual(router.catalog(), inUse);
 });
 
@@ -127,6 +152,37 @@ test("failures are counted by their time, whatever the order, and a clock that r
   mock.timers.tick(4_000);
   assert.deepEqual(router.feedback([]).unhealthy, []);
   mock.timers.setTime(NOW);
+});
+
+test("calls that fail at the same time make one rest, and one that fails in it does not prolong it", async (t) => {
+  const router = await load(t);
+  router.feedback(Array.from({ length: 20 }, () => ({ model: one, error: "network" })));
+  mock.timers.tick(4_999);
+  assert.deepEqual(router.feedback({ model: one, error: "network" }).unhealthy, [one]);
+  assert.equal(router.outcomes().length, 1);
+  mock.timers.tick(1);
+  assert.deepEqual(router.feedback([]).unhealthy, []);
+  mock.timers.setTime(NOW);
+});
+
+test("failures do not leave a request without any model", async (t) => {
+  const router = await load(t);
+  const request = { prompt: "Hello", allow: [one, two] };
+  router.feedback({ model: one, error: "network" });
+  assert.equal(router.route(request).model, two);
+  router.feedback({ model: two, error: "network" });
+  const all = (request) => new Set([router.route(request).model, ...router.route(request).fallbacks]);
+  assert.deepEqual(all(request), new Set([one, two]));
+  assert.notEqual(router.explain(request).decision.model, null);
+  assert.equal(router.route({ ...request, allow: [one], model: one }).model, one);
+  // Others are left: then they rest.
+  assert.ok(router.route("Hello").excluded.some(({ model, code }) => model === one && code === "unhealthy"));
+  const batch = router.estimateBatch([request, "Hello"]);
+  const priced = (id, i) => !Number.isNaN(batch.cost_usd[batch.ids.indexOf(id) * 2 + i]);
+  assert.deepEqual([priced(one, 0), priced(two, 0), priced(one, 1), priced(two, 1)], [true, true, false, false]);
+  // What the request itself says of health stands.
+  assert.equal(router.route({ ...request, unhealthy: [one] }).model, two);
+  assert.equal(router.route({ ...request, unhealthy: [one, two] }).code, "no_candidate");
 });
 
 test("what was told is copied on its way in and out", async (t) => {

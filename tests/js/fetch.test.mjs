@@ -9,6 +9,7 @@ import { zodResponseFormat } from "openai/helpers/zod";
 import { z } from "zod";
 import { PennyrouteError, Router } from "pennyroute";
 import { routedFetch } from "pennyroute/fetch";
+import { RouterWorker } from "pennyroute/worker";
 import { startSimulator } from "../../worker/simulator.mjs";
 
 const KEY = "sk-client-0123456789";
@@ -123,6 +124,12 @@ describe("an answer", () => {
     assert.equal(chunks[0].model, calls[0].body.model);
     assert.equal(calls[0].body.stream_options, undefined);
     assert.deepEqual([receipts.length, receipts[0].target.quality, receipts[0].spent_usd], [1, 0.9, null]);
+    // A client that reads no further than the end of the answer has its receipt too.
+    const response = await raw(client(simulator.url, { onReceipt: (receipt) => receipts.push(receipt) }).fetch, `${simulator.url}/server/v1`, { model: "auto", messages: MESSAGES, stream: true });
+    const reader = response.body.pipeThrough(new TextDecoderStream()).getReader();
+    while (!(await reader.read()).value.includes("[DONE]"));
+    await reader.cancel();
+    assert.equal(receipts.splice(1).length, 1);
     // What the client itself asks to count is counted.
     await collect(await openai.chat.completions.create({ model: "auto", messages: MESSAGES, stream: true, stream_options: { include_usage: true } }));
     assert.ok(receipts[1].spent_usd > 0);
@@ -240,7 +247,7 @@ describe("fallback", () => {
       let closed;
       const url = await serve((request, response) => {
         closed ??= once(response, "close");
-        sse(response).write(delta({ role: "assistant", content: "" }), () => (++calls === 1 ? then(response) : response.end(delta({ content: "Hi." }) + delta({}, "stop") + "data: [DONE]\n\n")));
+        sse(response).write(delta({ role: "assistant", content: "", tool_calls: [] }), () => (++calls === 1 ? then(response) : response.end(delta({ content: "Hi." }) + delta({}, "stop") + "data: [DONE]\n\n")));
       });
       const { openai, receipts } = client(url);
       const chunks = await collect(await openai.chat.completions.create({ model: "auto", messages: MESSAGES, stream: true }));
@@ -326,6 +333,12 @@ describe("fallback", () => {
     assert.match(error.message, /timeout \(no answer within 5 s\)/);
   });
 
+  test("there may be no limit of time", async () => {
+    const { openai } = simulated({ deadlineMs: Infinity, replyMs: 2 ** 40 });
+    const answer = await openai.chat.completions.create({ model: "auto", messages: MESSAGES });
+    assert.match(answer.choices[0].message.content, SIMULATED);
+  });
+
   test("a redirect is not followed", async () => {
     const elsewhere = await serve(() => assert.fail("followed"));
     const url = await serve((request, response) => response.writeHead(307, { location: `${elsewhere}/chat/completions` }).end());
@@ -380,6 +393,47 @@ describe("several providers", () => {
     assert.equal(response, undefined);
   });
 
+  test("a provider that nobody reaches rests until one of its models answers again", async () => {
+    const told = [];
+    const haiku = "anthropic/claude-haiku-5-5";
+    /** Prefers haiku, whatever it costs. */
+    const route = (request) => {
+      const decision = router.route(request);
+      const all = [decision.model, ...decision.fallbacks];
+      const [model, ...fallbacks] = [...all.filter((id) => id === haiku), ...all.filter((id) => id !== haiku)];
+      return { ...decision, model, fallbacks };
+    };
+    const remote = { ...forgetful, route, feedback: (outcome) => void told.push(outcome) };
+    let down = true;
+    const answering = (cut) => serve((request, response, body) => (cut() ? response.destroy() : json(response, 200, reply(body.model))));
+    const providers = { anthropic: { baseURL: await answering(() => down) }, groq: { baseURL: await answering(() => false) } };
+    const { openai, receipts } = client(await serve(() => {}), { router: remote, models: undefined, providers });
+    const ask = (...allow) => openai.chat.completions.create({ model: "auto", messages: MESSAGES, pennyroute: { allow } });
+    await ask(haiku, "groq/*");
+    assert.deepEqual(receipts[0].failed.map(({ model, failure }) => [model, failure]), [[haiku, "network"]]);
+    assert.deepEqual(told.splice(0), [{ model: haiku, error: "network" }, { model: receipts[0].served, output_tokens: 5 }]);
+    down = false;
+    await ask("groq/*");
+    assert.equal(told.splice(0).length, 1, "another provider's answer says nothing of it");
+    await ask("anthropic/claude-opus-*");
+    assert.deepEqual(told, [{ model: receipts[2].served, output_tokens: 5 }, { model: haiku }]);
+  });
+
+  test("where all fallbacks are of a provider that refuses the key, the other candidates are tried", async () => {
+    const calls = [];
+    const at = (provider, status) => serve((request, response, body) => (calls.push(provider), json(response, status, status === 200 ? reply(body.model) : {})));
+    const providers = { openai: { baseURL: await at("openai", 401) }, groq: { baseURL: await at("groq", 200) } };
+    // Eight fallbacks are none of them groq's, as a decision for a hard question may have it.
+    const openaiFirst = (request) => {
+      const decision = router.route(request);
+      const fallbacks = decision.alternatives.map(({ model }) => model).filter((model) => model.startsWith("openai/"));
+      return { ...decision, model: fallbacks[0], fallbacks: fallbacks.slice(1, 9) };
+    };
+    const { openai } = client(await serve(() => {}), { router: { ...forgetful, route: openaiFirst }, models: undefined, providers });
+    await openai.chat.completions.create({ model: "auto", messages: MESSAGES });
+    assert.deepEqual(calls, ["openai", "groq"]);
+  });
+
   test("a refused key is not tried twice, and no error quotes one", async () => {
     const refusal = { status: 401, body: { error: { message: "Incorrect API key provided: key-of-anthropic", code: "invalid_api_key" } } };
     const quoting = { status: 500, body: { error: { message: "proxy failed with key-of-deepinfra" } } };
@@ -429,6 +483,33 @@ describe("names at the client's own server", () => {
     const failing = client(seen.url, { models: undefined });
     const failed = await ask(failing).catch((error) => error);
     assert.match(failed.message, /GET .*\/models: HTTP 500/);
+  });
+
+  test("are those that the caller's own key may see", async () => {
+    const own = { "Bearer one": "gpt-5.5", "Bearer two": "gpt-5.4-nano" };
+    let lists = 0;
+    const url = await serve((request, response, body) => {
+      if (request.method === "POST") return json(response, 200, reply(body.model));
+      lists += 1;
+      json(response, 200, { data: [{ id: own[request.headers.authorization] }] });
+    });
+    const { fetch: fetching } = client(url, { models: undefined });
+    const asking = async (authorization) => (await raw(fetching, url, { model: "auto", messages: MESSAGES }, { headers: { authorization } })).json();
+    for (let i = 0; i < 2; i++) for (const [key, model] of Object.entries(own)) assert.equal((await asking(key)).model, model);
+    assert.equal(lists, 2);
+  });
+
+  test("are not asked for where the server redirects to", async () => {
+    const elsewhere = await serve(() => assert.fail("followed"));
+    const url = await serve((request, response) => response.writeHead(302, { location: `${elsewhere}/models` }).end());
+    await assert.rejects(ask(client(url, { models: undefined })), { code: "models_unknown", message: /redirect/ });
+  });
+
+  test("a list without a model of the catalog is asked for again at the next call", async () => {
+    const seen = await listing([[], ["gpt-5.5"]]);
+    const routed = client(seen.url, { models: undefined });
+    await assert.rejects(ask(routed), { code: "models_unknown" });
+    assert.equal((await ask(routed)).model, "gpt-5.5");
   });
 
   test("a failed listing is asked again at the next call", async () => {
@@ -501,6 +582,7 @@ describe("policy", () => {
     refused({ aliases: { x: { y: 1 } } }, /^aliases\.x\.y: /);
     refused({ maxAttempts: 0 }, /^maxAttempts: /);
     refused({ deadline: 5 }, /^deadline: is not an option/);
+    refused({ deadlineMs: NaN }, /^deadlineMs: /);
     refused({ providers: { openai: { baseURL: "openai" } } }, /^providers\.openai\.baseURL: /);
     refused({ providers: {}, models: [] }, /^models: /);
   });
@@ -565,15 +647,25 @@ describe("routers", () => {
     assert.ok(receipts[0].spent_usd > 0);
     assert.deepEqual(told, [{ model: decisions[0].model, error: "429" }, { model: served, output_tokens: usage.completion_tokens }]);
     // The last that is left is not reported: there is nobody to go to instead.
-    await assert.rejects(openai.chat.completions.create({ model: "auto", messages: MESSAGES, simulate: "cut", pennyroute: { allow: ["groq/*"] } }));
-    assert.deepEqual(told.splice(2).map(({ error }) => error), ["network"]);
+    await assert.rejects(openai.chat.completions.create({ model: "auto", messages: MESSAGES, simulate: "500", pennyroute: { allow: ["groq/*"] } }));
+    assert.deepEqual(told.splice(2).map(({ error }) => error), ["500"]);
+    // Nor is a connection that fails, where all models are behind it.
+    await assert.rejects(openai.chat.completions.create({ model: "auto", messages: MESSAGES, simulate: "cut" }));
+    assert.equal(told.length, 2);
+    // After the first token the same holds.
+    const late = (more) => openai.chat.completions.create({ model: "auto", messages: MESSAGES, stream: true, simulate: "late_error_frame", ...more });
+    await assert.rejects(collect(await late({ pennyroute: { allow: ["groq/gpt-oss-20b"] } })));
+    assert.equal(told.length, 2);
+    await assert.rejects(collect(await late()));
+    assert.deepEqual(told.splice(2), [{ model: receipts.at(-1).served, error: "error_event" }]);
     // A refused prompt says nothing of a model.
     const url = await serve((request, response) => json(response, 400, '{"error":{"code":"content_policy"}}'));
     await assert.rejects(client(url, { router: remote }).openai.chat.completions.create({ model: "auto", messages: MESSAGES }));
     assert.equal(told.length, 2);
   });
 
-  test("in this thread leave alone for a while what failed", async () => {
+  test("in this thread leave alone for a while what failed", async (t) => {
+    t.mock.timers.enable({ apis: ["Date"], now: Date.now() });
     const other = await Router.load();
     const { openai, decisions, calls } = simulated({ router: other });
     const [first] = order(other.route({ messages: MESSAGES, model: "auto" }));
@@ -581,6 +673,23 @@ describe("routers", () => {
     assert.deepEqual(decisions[1].excluded.filter(({ code }) => code === "unhealthy").map(({ model }) => model), [decisions[0].model]);
     assert.equal(calls.length, 3);
     other.free();
+  });
+
+  test("are asked for their catalog once, and again when it has changed, in this thread or another", async (t) => {
+    for (const other of [await Router.load(), await RouterWorker.load()]) {
+      t.after(() => other.free());
+      const asked = t.mock.method(other, "catalog");
+      const { openai, receipts } = simulated({ router: other });
+      const ask = () => openai.chat.completions.create({ model: "auto", messages: MESSAGES });
+      for (let i = 0; i < 3; i++) await ask();
+      assert.equal(asked.mock.callCount(), 1);
+      const own = await other.catalog();
+      own.models = own.models.filter(({ provider }) => provider === "groq");
+      await other.setCatalog(own);
+      for (let i = 0; i < 2; i++) await ask();
+      assert.equal(asked.mock.callCount(), 3);
+      assert.match(receipts.at(-1).served, /^groq\//);
+    }
   });
 
   test("a callback that throws fails no call", async (t) => {

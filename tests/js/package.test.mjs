@@ -151,6 +151,7 @@ test("cost(): by the usage that was counted, at the rates of its length and its 
   refuses("bad_request", () => router.cost("nobody/nothing", { input_tokens: 1, output_tokens: 1 }), /nobody\/nothing/);
   refuses("bad_number", () => router.cost(tiered.id, { input_tokens: -1, output_tokens: 1 }), /input_tokens/);
   refuses("bad_request", () => router.cost(tiered.id, { input_tokens: 1 }), /output_tokens/);
+  for (const usage of [undefined, null, 7]) refuses("bad_request", () => router.cost(tiered.id, usage), /usage/);
 });
 
 test("published scores give an ability", () => {
@@ -257,7 +258,16 @@ test("a curve is rising and convex", () => {
   const curve = router.curve(problem);
   assert.deepEqual(curve.map((point) => Math.round(point.cost_usd * 3)), [3, 5, 8]);
   assert.ok(curve.every(({ lambda }, i) => i === 0 || lambda > curve[i - 1].lambda));
-  refuses("bad_problem", () => router.curve(problem, 1));
+  for (const points of [1, -1, 2.5, 2 ** 32 + 2, "10"]) refuses("bad_problem", () => router.curve(problem, points));
+  const kept = { ...problem, quality_target: 0.6 };
+  assert.deepEqual(router.plan(kept, null), router.plan(kept));
+  assert.deepEqual(router.curve(problem, undefined, null), curve);
+});
+
+test("what is null in a request, or all options, is absent", async () => {
+  const none = Object.fromEntries(["allow", "deny", "unhealthy", "warm", "reuse", "surcharges", "workloads"].map((name) => [name, null]));
+  assert.equal(router.route({ ...request, ...none }).model, router.route(request).model);
+  (await Router.load(null)).free();
 });
 
 test("wrong types in a request are named by their path", () => {

@@ -118,6 +118,21 @@ test("an aborted plan ends, whatever it is at, and the router goes on", async ()
   await first;
 });
 
+test("a thread that cannot be made, or ends, is told as what it is", async () => {
+  const hosts = [
+    [() => { throw new Error("no memory"); }, "bad_artifact", /could not be started.*no memory/],
+    [() => { throw new PennyrouteError("unsupported_host", "none here"); }, "unsupported_host", /none here/],
+    [(heard, failed) => ({ post: () => failed("not found"), busy() {}, end() {} }), "bad_artifact", /could not be started: not found/],
+  ];
+  const Remote = Object.getPrototypeOf(RouterWorker);
+  for (const [start, code, message] of hosts) await assert.rejects(Remote.load(null, start, String), refused(code, message));
+  /** Loads, and dies at the next call. */
+  const dying = (heard, failed) => ({ post: ({ id, method }) => (method === "load" ? queueMicrotask(() => heard({ id })) : failed("out of memory")), busy() {}, end() {} });
+  const loaded = await Remote.load({}, dying, String);
+  await assert.rejects(loaded.route(request, null), refused("internal", /has ended: out of memory/));
+  await assert.rejects(loaded.route(request), refused("internal", /has ended/));
+});
+
 test("arrays are copied, or handed over where that is said", async () => {
   const mine = hardProblem(20, 5);
   await remote.plan(mine, { work: 0 });

@@ -254,13 +254,16 @@ async function next({ flags, without, paths }, look) {
   const env = { ...process.env, NODE_ENV: undefined, NEXT_TELEMETRY_DISABLED: "1" };
   await command(program, ["build", ...flags], folder, env);
   const server = spawn(process.execPath, [program, "start", "--port", "0"], { cwd: folder, env, stdio: ["ignore", "pipe", "pipe"] });
-  let errors = "";
+  let [output, errors] = ["", ""];
   server.stderr.on("data", (chunk) => (errors += chunk));
   try {
     const url = await new Promise((resolve, reject) => {
-      server.on("exit", (status) => reject(new Error(`next start: ${status}\n${errors}`)));
+      const failed = (how) => reject(new Error(`next start: ${how}\n${output}${errors}`));
+      server.on("exit", failed);
+      setTimeout(failed, 120_000, "did not say its address").unref();
       server.stdout.on("data", (chunk) => {
-        const [, found] = /Local:\s+(\S+)/.exec(chunk) ?? [];
+        output += chunk;
+        const [, found] = /Local:\s+(\S+)\s/.exec(output) ?? [];
         if (found) resolve(found);
       });
     });

@@ -39,12 +39,15 @@ if (!existsSync(stamp) || readFileSync(stamp, "utf8") !== key) {
 }
 
 mkdirSync(dist, { recursive: true });
-for (const file of ["pennyroute.js", "pennyroute_bg.wasm"]) copyFileSync(join(glue, file), join(dist, file));
-for (const file of readdirSync(source)) {
-  if (/\.(js|d\.ts)$/.test(file)) copyFileSync(join(source, file), join(dist, file));
-}
+const sources = readdirSync(source).filter((file) => /\.(js|d\.ts)$/.test(file));
+const [compiledFiles, packed] = [["pennyroute.js", "pennyroute_bg.wasm"], "artifacts.bin"];
+// What an earlier build has left would be published.
+const kept = new Set([...sources, ...compiledFiles, packed, "www"]);
+for (const file of readdirSync(dist)) if (!kept.has(file)) rmSync(join(dist, file), { recursive: true });
+for (const file of compiledFiles) copyFileSync(join(glue, file), join(dist, file));
+for (const file of sources) copyFileSync(join(source, file), join(dist, file));
 const models = join(root, "models");
 if (!existsSync(join(models, "manifest.json"))) fail("models/manifest.json is missing: the package has no artifacts to pack");
-writeFileSync(join(dist, "artifacts.bin"), packFolder(models));
+writeFileSync(join(dist, packed), packFolder(models));
 run(process.execPath, [join(source, "tools", "www.mjs")]);
 console.error("built dist/");
