@@ -23,12 +23,28 @@ test("names that pages use are matched to the catalog's", () => {
   assert.equal(offeredNames(["other/claude-haiku-5.5", "claude-haiku-5-5"])(model), "claude-haiku-5-5");
 
   const all = [model, { ...model, id: "anthropic/claude-haiku-5-5@high", effort: "high" }, { id: "google/gemma", base: "gemma" }];
-  assert.deepEqual([...candidates(all, null, undefined)].map(([id, { name, effort }]) => [id, name, effort]), [
-    ["anthropic/claude-haiku-5-5@low", "anthropic/claude-haiku-5-5", "low"],
-    ["anthropic/claude-haiku-5-5@high", "anthropic/claude-haiku-5-5", "high"],
-    ["google/gemma", "google/gemma", null],
+  assert.deepEqual([...candidates(all, ["claude-haiku-5.5", "gemma"], undefined)].map(([id, { name, effort }]) => [id, name, effort]), [
+    ["anthropic/claude-haiku-5-5@low", "claude-haiku-5.5", "low"],
+    ["anthropic/claude-haiku-5-5@high", "claude-haiku-5.5", "high"],
+    ["google/gemma", "gemma", null],
   ]);
-  assert.deepEqual([...candidates(all, ["claude-haiku-5-5"], "high").keys()], ["anthropic/claude-haiku-5-5@high"]);
+  // A model that takes no effort may refuse one.
+  assert.deepEqual([...candidates(all, ["claude-haiku-5-5", "gemma"], "high").keys()], ["anthropic/claude-haiku-5-5@high"]);
+  assert.deepEqual([...candidates(all, ["gemma"], "high").keys()], []);
+});
+
+test("a name that is another model's, or says another provider, is not a model's", () => {
+  const catalog = ["local/llama-3", "cloud/llama-3", "host/gemma-4"].map((id) => ({ id, provider: id.replace(/\/.*/, ""), base: id.replace(/.*\//, "") }));
+  catalog[2].base = "cloud/Gemma-4";
+  catalog.push({ id: "lab/tide-2026-05-01", provider: "lab", base: "tide-2026-05-01" }, { id: "lab/tide", provider: "lab", base: "tide" });
+  const ids = (...names) => [...candidates(catalog, names, undefined)].map(([id, { name }]) => [id, name]);
+  assert.deepEqual(ids("cloud/llama-3"), [["cloud/llama-3", "cloud/llama-3"]]);
+  assert.deepEqual(ids("Cloud/llama-3-latest"), [["cloud/llama-3", "Cloud/llama-3-latest"]]);
+  assert.deepEqual(ids("gateway/cloud/llama-3"), [["cloud/llama-3", "gateway/cloud/llama-3"]]);
+  // What is in front of a base may be its maker.
+  assert.deepEqual(ids("cloud/gemma-4"), [["host/gemma-4", "cloud/gemma-4"]]);
+  assert.deepEqual(ids("tide"), [["lab/tide", "tide"]]);
+  assert.deepEqual(ids("x/tide-2026-01-01", "x/tide-2026-05-01").find(([id]) => id === "lab/tide-2026-05-01"), ["lab/tide-2026-05-01", "x/tide-2026-05-01"]);
 });
 
 test("one member of a JSON text is replaced, and no other byte", () => {
