@@ -139,12 +139,14 @@ chrome.runtime.onMessage.addListener((message, sender, respond) => {
  */
 async function answer(message, { url = "" }) {
   const { type } = message;
+  const isOwn = url.startsWith(chrome.runtime.getURL(""));
+  const answers = isOwn ? FOR_OWN_PAGES : FOR_SITES;
+  if (!Object.hasOwn(answers, type)) return null;
   try {
-    const answered = url.startsWith(chrome.runtime.getURL(""))
-      ? await FOR_OWN_PAGES[type]?.(message)
-      : (await isEnabled(url)) ? await FOR_SITES[type]?.(message, new URL(url).host) : null;
+    if (!isOwn && !(await isEnabled(url))) return null;
+    const answered = await answers[type](message, new URL(url).host);
     await note(type, null);
-    return answered ?? null;
+    return answered;
   } catch (error) {
     await note(type, { code: error.code ?? "internal", message: error.message }).catch(() => {});
     return null;

@@ -14,7 +14,8 @@ export const BUILT_IN = chrome.runtime.getManifest().content_scripts?.[0].matche
 export function patternOf(address) {
   const { protocol, hostname } = new URL(address);
   if (!/^https?:$/.test(protocol)) throw new TypeError(`${address}: not a web page's address`);
-  if (hostname.includes("*")) throw new TypeError(`${address}: one site at a time, without "*"`);
+  // Chromium writes an asterisk as %2A.
+  if (/\*|%2a/i.test(hostname)) throw new TypeError(`${address}: one site at a time, without "*"`);
   return `${protocol}//${hostname}/*`;
 }
 
@@ -48,8 +49,11 @@ export async function added() {
 }
 
 /** Whether an address is on a site that is enabled. @param {string} address */
-export function isEnabled(address) {
-  return chrome.permissions.contains({ origins: [patternOf(address)] });
+export async function isEnabled(address) {
+  const pattern = patternOf(address);
+  // Not by `contains`: of what the manifest's content scripts match, Chromium says no there.
+  const { origins = [] } = await chrome.permissions.getAll();
+  return origins.some((origin) => covers(origin, pattern));
 }
 
 /**
