@@ -158,7 +158,12 @@ describe("extension in Firefox", { skip: executable === undefined }, () => {
 
     // Erasing takes sites back too; a site that is granted over others is not in the way.
     await options.bringToFront();
-    await options.evaluate((origins) => chrome.permissions.request({ origins }), ["http://*/*", "http://chat.localhost/*"]);
+    await options.evaluate((origins) => {
+      document.querySelector("h1").onclick = async ({ target }) => (target.id = String(await chrome.permissions.request({ origins })));
+    }, ["http://*/*", "http://chat.localhost/*"]);
+    await options.click("h1");
+    await options.waitForSelector("h1#true");
+    await options.evaluate(() => chrome.runtime.sendMessage({ type: "register" }));
     assert.ok(OFFERED.slice(0, 3).includes(await asked("auto", { address })));
     await options.bringToFront();
     await options.click("#erase");
