@@ -48,8 +48,9 @@ export function offeredNames(offered, catalog = []) {
   return (model) => {
     const own = ownNames(model).find((name) => exact.has(name));
     if (own !== undefined) return own;
-    const fitting = (loose.get(normal(model.base)) ?? [])
-      .filter((name) => prefixes(name).every((one) => !providers.has(one) || one === model.provider?.toLowerCase() || prefixes(model.base).includes(one)));
+    // Of those in front, the model's provider, or who made it.
+    const ofModel = [model.provider?.toLowerCase(), ...prefixes(model.base)];
+    const fitting = (loose.get(normal(model.base)) ?? []).filter((name) => prefixes(name).every((one) => !providers.has(one) || ofModel.includes(one)));
     // Of two versions, the one whose date is the model's.
     return fitting.find((name) => plain(name) === plain(model.base)) ?? fitting[0];
   };

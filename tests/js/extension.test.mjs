@@ -129,6 +129,13 @@ test("each adapter knows its own requests, and reads no more than routing needs"
     assert.deepEqual(request.messages, messages, name);
     assert.doesNotMatch(JSON.stringify(request), /secret/, name);
   }
+  // An effort of null or "" is none.
+  for (const { url, adapter, body } of REQUESTS.filter(({ chat: { effortField } }) => effortField)) {
+    for (const reasoning_effort of [null, ""]) {
+      const { read } = ADAPTERS.find((one) => one.name === adapter);
+      assert.equal(read({ ...body, reasoning_effort }, new URL(url)).effort, undefined, adapter);
+    }
+  }
   for (const { url, adapter, body } of REQUESTS) {
     const { read } = ADAPTERS.find((one) => one.name === adapter);
     for (const odd of [null, 1, "auto", [], {}, { ...body, model: undefined }, { ...body, messages: undefined, text: undefined, user_message: undefined }]) {

@@ -65,8 +65,9 @@ const FOR_SITES = {
       if (!allowed || barred(one) || rules.never.includes(named.get(one.id)?.name ?? "")) named.delete(one.id);
     }
     const { quality, floor, cap_usd, allow, deny } = rules.policy;
+    const { messages, tools, response_format, max_tokens, max_completion_tokens } = request;
     const decision = routed(router, {
-      ...request,
+      messages, tools, response_format, max_tokens, max_completion_tokens,
       model: isAuto(model) ? model : "auto",
       // `auto:0.85` says what it wants; the user's target is for those that do not.
       ...(quality === null || model.startsWith("auto:") ? {} : { quality }),

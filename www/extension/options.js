@@ -38,8 +38,9 @@ async function drawSites() {
   const { sites, policy } = await read();
   const granted = await added();
   // A grant is for all ports of a host; it has a card of its own until one of them was visited.
-  const visited = Object.keys(sites).filter((host) => URL.canParse(`http://${host}`));
-  const unvisited = granted.map(hostOf).filter((hostname) => hostname !== null && !visited.some((host) => new URL(`http://${host}`).hostname === hostname));
+  const visited = Object.keys(sites);
+  const wasVisited = (hostname) => visited.some((host) => new URL(`http://${host}`).hostname === hostname);
+  const unvisited = granted.map(hostOf).filter((hostname) => hostname !== null && !wasVisited(hostname));
   const hosts = [...new Set([...unvisited, ...visited])].sort();
   const cards = await Promise.all(hosts.map(async (host) => card(host, sites[host] ?? {}, policy, await grantsOf(host))));
   byId("sites").replaceChildren(...cards);
