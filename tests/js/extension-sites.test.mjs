@@ -67,6 +67,9 @@ describe("extension in Chromium: sites, popup, options", { skip: executable === 
     await set({ sites: { [host]: { replaceable: ["claude-opus-5-5"], never: [sent] } } });
     const other = await asked("claude-opus-5-5");
     assert.ok(known.includes(other) && other !== sent, other);
+    // Nor under another of its names.
+    await set({ sites: { [host]: { never: ["openai/gpt-5.4-nano", "claude-haiku-5-5-latest"] } } });
+    assert.equal(await asked("auto"), "claude-opus-5-5");
     await popup.close();
   });
 
