@@ -155,7 +155,7 @@ function atClient(models, next) {
       return /** @type {Promise<string[]>} */ (lists.get(key));
     };
     const offered = models === undefined ? await list() : models;
-    const found = candidatesOf(catalog, nameIn(offered, "models"), body.reasoning_effort, () => ({ provider: base, url: base + PATH + query, headers, init }));
+    const found = candidatesOf(catalog, nameIn(offered, "models", catalog), body.reasoning_effort, () => ({ provider: base, url: base + PATH + query, headers, init }));
     if (found.size === 0 && Array.isArray(offered)) {
       lists.delete(key);
       const some = offered.slice(0, 5).join(", ") + (offered.length > 5 ? ", …" : "");
@@ -202,10 +202,16 @@ function candidatesOf(catalog, nameOf, effort, placeOf) {
   return found;
 }
 
-/** A server's name for a model. @param {any} models list, map or function @param {string} place @returns {(model: CatalogModel) => string | undefined} */
-function nameIn(models, place) {
+/**
+ * A server's name for a model.
+ * @param {any} models list, map or function
+ * @param {string} place
+ * @param {CatalogModel[]} [catalog] where the server may be anyone's, all models that there are
+ * @returns {(model: CatalogModel) => string | undefined}
+ */
+function nameIn(models, place, catalog) {
   if (typeof models === "function") return models;
-  if (Array.isArray(models)) return offeredNames(models);
+  if (Array.isArray(models)) return offeredNames(models, catalog);
   if (models === null || typeof models !== "object") throw new PennyrouteError("bad_request", `${place}: must be a list, an object or a function`);
   const named = new Map(Object.entries(models));
   // One entry holds for a model at every effort, unless that has its own.

@@ -10,6 +10,9 @@ import { chatServer } from "./chat-server.mjs";
 
 const FIXTURES = fileURLToPath(new URL("../fixtures/", import.meta.url));
 
+/** A busy machine is not to make a test of whether a request is routed one of how fast. */
+export const PATIENCE_MS = 60_000;
+
 /** Names that the chat page's server offers; the last is in no catalog. */
 export const OFFERED = ["gpt-5.4-nano", "anthropic/claude-haiku-5.5", "claude-opus-5-5", "nobody-knows-this-one"];
 
@@ -19,7 +22,7 @@ export const OFFERED = ["gpt-5.4-nano", "anthropic/claude-haiku-5.5", "claude-op
  */
 export async function startExtension(executable, manifested) {
   const folder = await mkdtemp(join(tmpdir(), "pennyroute-extension-"));
-  const { unpacked } = await buildExtension({ out: join(folder, "extension") });
+  const { unpacked } = await buildExtension({ out: join(folder, "extension"), patience_ms: PATIENCE_MS });
   if (manifested) {
     const path = join(unpacked, "manifest.json");
     await writeFile(path, JSON.stringify(manifested(JSON.parse(await readFile(path, "utf8")))));
@@ -75,6 +78,28 @@ export async function startExtension(executable, manifested) {
 
     /** What is in storage. */
     stored: () => browser.within(() => chrome.storage.local.get()),
+
+    /** What is in storage once this many requests have their receipts, which are written after the requests have left. */
+    async kept(calls) {
+      const opened = await context.newPage();
+      await opened.goto(own("options.html"));
+      await opened.waitForFunction(async (count) => (await chrome.storage.local.get("totals")).totals?.calls === count, calls);
+      await opened.close();
+      return browser.stored();
+    },
+
+    /** The worker's answer to a message from the content script of the chat page. */
+    async fromContent(message) {
+      const devtools = await context.newCDPSession(page);
+      const world = new Promise((resolve) => devtools.on("Runtime.executionContextCreated", ({ context: { id: number, origin } }) => {
+        if (origin === `chrome-extension://${id}`) resolve(number);
+      }));
+      await devtools.send("Runtime.enable");
+      const expression = `chrome.runtime.sendMessage(${JSON.stringify(message)})`;
+      const { result } = await devtools.send("Runtime.evaluate", { contextId: await world, expression, awaitPromise: true, returnByValue: true });
+      await devtools.detach();
+      return result.value;
+    },
 
     /** Stops the service worker, as the browser does when it likes, and waits for it to be gone. */
     async killWorker() {

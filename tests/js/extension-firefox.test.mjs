@@ -22,7 +22,7 @@ describe("extension in Firefox", { skip: executable === undefined }, () => {
 
   before(async () => {
     folder = await mkdtemp(join(tmpdir(), "pennyroute-firefox-"));
-    const { unpacked } = await buildExtension({ out: join(folder, "extension") });
+    const { unpacked } = await buildExtension({ out: join(folder, "extension"), patience_ms: 60_000 });
     const { browser_specific_settings: { gecko } } = JSON.parse(await readFile(join(unpacked, "manifest.json"), "utf8"));
     chat = chatServer();
     server = await serve(FIXTURES, {}, { handler: chat.handler });
@@ -120,10 +120,14 @@ describe("extension in Firefox", { skip: executable === undefined }, () => {
     assert.equal(await asked("auto", { address }), "auto", "not before it is enabled");
 
     const options = await openExtensionPage(browser, own("options.html"));
-    await options.type("#site", address);
-    await options.click("#add-site button");
-    await options.waitForFunction(() => /Enabled from/.test(document.getElementById("site-note").textContent));
-    assert.ok((await options.evaluate(() => chrome.permissions.getAll())).origins.includes("http://chat.localhost/*"));
+    for (const one of [address.replace("http", "https"), address]) {
+      await options.$eval("#site-note", (note) => (note.textContent = ""));
+      await options.type("#site", one);
+      await options.click("#add-site button");
+      await options.waitForFunction(() => /Enabled from/.test(document.getElementById("site-note").textContent));
+    }
+    const granted = async () => (await options.evaluate(() => chrome.permissions.getAll())).origins.filter((origin) => origin.includes("chat.localhost")).sort();
+    assert.deepEqual(await granted(), ["http://chat.localhost/*", "https://chat.localhost/*"]);
     assert.equal(await asked("auto", { address, load: false }), "auto", "from the next load on");
     const sent = await asked("auto", { address });
     assert.ok(OFFERED.slice(0, 3).includes(sent), sent);
@@ -146,8 +150,30 @@ describe("extension in Firefox", { skip: executable === undefined }, () => {
     await options.bringToFront();
     await options.click('[aria-label^="Remove chat.localhost"]');
     await options.waitForFunction(() => document.querySelector('[aria-label^="Remove chat.localhost"]') === null);
-    assert.ok(!(await options.evaluate(() => chrome.permissions.getAll())).origins.includes("http://chat.localhost/*"));
+    assert.deepEqual(await granted(), []);
+    const kept = await stored(options);
+    assert.equal(await asked("auto", { address, load: false }), "auto", "an open tab is left at once");
     assert.equal(await asked("auto", { address }), "auto");
+    assert.deepEqual(await stored(options), kept, "a site that was removed is not learned of again");
+
+    // Erasing takes sites back too; a site that is granted over others is not in the way.
+    await options.bringToFront();
+    await options.evaluate((origins) => {
+      document.querySelector("h1").onclick = async ({ target }) => (target.id = String(await chrome.permissions.request({ origins })));
+    }, ["http://*/*", "http://chat.localhost/*"]);
+    await options.click("h1");
+    await options.waitForSelector("h1#true");
+    await options.evaluate(() => chrome.runtime.sendMessage({ type: "register" }));
+    assert.ok(OFFERED.slice(0, 3).includes(await asked("auto", { address })));
+    await options.bringToFront();
+    await options.click("#erase");
+    await options.click('#confirm button[value="yes"]');
+    await options.waitForFunction(() => document.getElementById("erase-note").textContent === "Erased.");
+    assert.equal(await asked("auto", { address, load: false }), "auto");
+    // This machine's grant is the manifest's, until the user takes it back in the browser.
+    assert.ok(OFFERED.slice(0, 3).includes(await asked("auto")));
+    await options.evaluate(() => chrome.permissions.remove({ origins: ["http://127.0.0.1/*"] }));
+    assert.equal(await asked("auto", { load: false }), "auto");
     await options.close();
   });
 });

@@ -56,7 +56,7 @@ describe("extension in Chromium: sites, popup, options", { skip: executable === 
     await popup.getByText("may be replaced: 1 of 4").waitFor();
     const sent = await asked("claude-opus-5-5");
     assert.ok(["gpt-5.4-nano", "anthropic/claude-haiku-5.5"].includes(sent), sent);
-    const { receipts: [receipt] } = await browser.stored();
+    const { receipts: [receipt] } = await browser.kept(1);
     assert.equal(receipt.asked, "claude-opus-5-5");
     assert.ok(receipt.saving_usd > 0);
     await popup.getByText("instead of claude-opus-5-5").waitFor();
@@ -67,6 +67,9 @@ describe("extension in Chromium: sites, popup, options", { skip: executable === 
     await set({ sites: { [host]: { replaceable: ["claude-opus-5-5"], never: [sent] } } });
     const other = await asked("claude-opus-5-5");
     assert.ok(known.includes(other) && other !== sent, other);
+    // Nor under another of its names.
+    await set({ sites: { [host]: { never: ["openai/gpt-5.4-nano", "claude-haiku-5-5-latest"] } } });
+    assert.equal(await asked("auto"), "claude-opus-5-5");
     await popup.close();
   });
 
@@ -88,7 +91,7 @@ describe("extension in Chromium: sites, popup, options", { skip: executable === 
 
   test("a site that the browser grants is routed on; one that it does not grant is out of reach", async () => {
     // Headless, nobody can answer Chromium's question: here the grant is in the manifest, and no address of ours is.
-    const granted = await startExtension(executable, (manifest) => ({ ...manifest, host_permissions: ["http://chat.localhost/*"] }));
+    const granted = await startExtension(executable, (manifest) => ({ ...manifest, host_permissions: ["http://*.chat.localhost/*", "http://chat.localhost/*"] }));
     const at = (name) => granted.server.url.replace("127.0.0.1", name);
     try {
       const scripts = await granted.within(async () => {
@@ -97,9 +100,9 @@ describe("extension in Chromium: sites, popup, options", { skip: executable === 
         return chrome.scripting.getRegisteredContentScripts();
       });
       assert.deepEqual(scripts.map(({ matches, js, world }) => [matches, js, world]).sort(), [
-        [["http://chat.localhost/*"], ["content.js"], "ISOLATED"],
-        [["http://chat.localhost/*"], ["page.js"], "MAIN"],
-      ]);
+        [["http://*.chat.localhost/*"], ["content.js"], "ISOLATED"],
+        [["http://*.chat.localhost/*"], ["page.js"], "MAIN"],
+      ], "once, where one pattern covers another");
       for (const [name, routed] of [["chat.localhost", true], ["other.localhost", false]]) {
         granted.server.url = at(name);
         await granted.open(OFFERED);
@@ -127,7 +130,10 @@ describe("extension in Chromium: sites, popup, options", { skip: executable === 
     const other = await browser.context.newPage();
     await other.goto(`${strict.url}/#`);
     chat.received.length = 0;
-    await other.evaluate(() => fetch("/v1/chat/completions", { method: "POST", body: '{"model":"auto","messages":[{"role":"user","content":"hi"}]}' }).then(() => {}));
+    await other.evaluate(async () => {
+      await fetch("/v1/models").then((response) => response.json());
+      await fetch("/v1/chat/completions", { method: "POST", body: '{"model":"auto","messages":[{"role":"user","content":"hi"}]}' });
+    });
     assert.notEqual(chat.received[0].body.model, "auto");
     await other.close();
     await strict.close();
@@ -150,6 +156,7 @@ describe("extension in Chromium: sites, popup, options", { skip: executable === 
   test("the popup: what is on, the policy, receipts; by keyboard, for screen readers, in the dark", async () => {
     await open(OFFERED);
     await asked("auto");
+    await browser.kept(1);
     const popup = await browser.popup();
     const problems = [];
     popup.on("console", (message) => message.type() === "error" && problems.push(message.text()));
@@ -259,6 +266,7 @@ describe("extension in Chromium: sites, popup, options", { skip: executable === 
   test("the options page: policy, sites, providers; erased when the user says so", async () => {
     await open(OFFERED);
     await asked("auto");
+    await browser.kept(1);
     const opened = await options();
     await opened.getByRole("article", { name: host }).waitFor();
     await opened.getByText("Models: 0 of 4 may be replaced").click();
@@ -297,6 +305,9 @@ describe("extension in Chromium: sites, popup, options", { skip: executable === 
     await opened.getByLabel("Add a site").fill("ftp://example.org");
     await opened.getByRole("button", { name: "Enable" }).click();
     await opened.getByText("not a web page's address").waitFor();
+    await opened.getByLabel("Add a site").fill("https://*.example.org");
+    await opened.getByRole("button", { name: "Enable" }).click();
+    await opened.getByText("one site at a time").waitFor();
 
     await opened.getByRole("button", { name: "Erase all data" }).click();
     await opened.getByRole("button", { name: "Keep it" }).click();
@@ -311,21 +322,19 @@ describe("extension in Chromium: sites, popup, options", { skip: executable === 
   test("a service worker that was stopped, before or between requests, has forgotten nothing", async () => {
     await open(OFFERED);
     await asked("auto");
-    const before = await browser.stored();
+    const before = await browser.kept(1);
     await browser.killWorker();
     assert.ok(known.includes(await asked("auto")));
     await browser.killWorker();
     assert.ok(known.includes(await asked("auto")));
-    const after = await browser.stored();
-    assert.equal(after.totals.calls, before.totals.calls + 2);
+    const after = await browser.kept(3);
     assert.deepEqual(after.receipts.slice(2), before.receipts);
   });
 
   test("stopped while it decides, it is asked again; the page gets its answer and one receipt", async () => {
     await open(OFFERED);
     const devtools = await browser.context.newCDPSession(page);
-    for (const moment of ["starting", "running"]) {
-      const before = await browser.stored();
+    for (const [i, moment] of ["starting", "running"].entries()) {
       await browser.killWorker();
       let stopped = false;
       const stop = ({ versions }) => {
@@ -339,9 +348,8 @@ describe("extension in Chromium: sites, popup, options", { skip: executable === 
       devtools.off("ServiceWorker.workerVersionUpdated", stop);
       await devtools.send("ServiceWorker.disable");
       assert.ok(stopped, "it was not stopped");
-      // Asked again it has an answer, unless that takes too long.
-      assert.ok([...known, "auto"].includes(sent), sent);
-      assert.equal((await browser.stored()).totals?.calls ?? 0, (before.totals?.calls ?? 0) + (sent === "auto" ? 0 : 1));
+      assert.ok(known.includes(sent), sent);
+      assert.equal((await browser.kept(i + 1)).receipts.length, i + 1);
     }
     await devtools.detach();
   });
@@ -355,30 +363,27 @@ describe("extension in Chromium: sites, popup, options", { skip: executable === 
       body: JSON.stringify({ model: "auto", messages: [{ role: "user", content: `${i}` }] }),
     }).then((response) => response.text()))));
     await Promise.all([ask(page), ask(second)]);
-    const kept = await browser.context.newPage();
-    await kept.goto(browser.own("options.html"));
-    await kept.waitForFunction(async () => (await chrome.storage.local.get("totals")).totals?.calls === 20);
-    const { receipts } = await browser.stored();
+    const { receipts } = await browser.kept(20);
     assert.equal(new Set(receipts.map(({ id }) => id)).size, 20);
     // A worker that died after writing, before it could say so, is told again.
-    await kept.evaluate((receipt) => Promise.all([1, 2, 3].map(() => chrome.runtime.sendMessage({ type: "record", receipt }))), receipts[3]);
-    await kept.evaluate((receipt) => Promise.all([1, 2].map((i) => chrome.runtime.sendMessage({ type: "record", receipt: { ...receipt, id: `new ${i}` } }))), receipts[3]);
-    assert.equal((await browser.stored()).totals.calls, 22);
-    await kept.close();
+    const tell = (receipt) => browser.fromContent({ type: "record", receipt });
+    assert.deepEqual(await Promise.all([1, 2, 3].map(() => tell(receipts[3]))), [true, true, true]);
+    await Promise.all([1, 2].map((i) => tell({ ...receipts[3], id: `new ${i}` })));
+    assert.equal((await browser.kept(22)).receipts.length, 22);
     await second.close();
   });
 
   test("storage that is full costs old receipts, then new ones, never a request; the popup says so", async () => {
     await open(OFFERED);
     for (let i = 0; i < 7; i += 1) await asked("auto");
+    await browser.kept(7);
     const fill = () => browser.within(async () => {
       const free = chrome.storage.local.QUOTA_BYTES - await chrome.storage.local.getBytesInUse();
       await chrome.storage.local.set({ filler: "x".repeat(free - "filler".length - 2 + ((await chrome.storage.local.get("filler")).filler?.length ?? 0)) });
     });
     await fill();
     assert.ok(known.includes(await asked("auto")));
-    assert.equal((await browser.stored()).receipts.length, 5);
-    assert.equal((await browser.stored()).totals.calls, 8);
+    assert.equal((await browser.kept(8)).receipts.length, 5);
 
     await browser.within(() => chrome.storage.local.remove(["receipts", "totals", "filler"]));
     await fill();
@@ -392,6 +397,62 @@ describe("extension in Chromium: sites, popup, options", { skip: executable === 
     await browser.within(() => chrome.storage.local.remove("filler"));
     await asked("auto");
     await popup.getByRole("alert").waitFor({ state: "hidden" });
+    await popup.close();
+  });
+
+  test("a page cannot speak for another site or for the extension, whatever it sends", async () => {
+    await open(OFFERED);
+    await asked("auto");
+    const before = await browser.kept(1);
+    const elsewhere = { replaceable: ["claude-opus-5-5"], offered: OFFERED };
+    await set({ sites: { ...before.sites, "other.example": elsewhere } });
+    const forged = { id: "1", model: "auto", type: "record", site: "other.example", receipt: { ...before.receipts[0], id: "forged" } };
+    const answers = await page.evaluate(async (message) => {
+      const answered = (name, detail) => new Promise((resolve) => {
+        document.addEventListener("pennyroute:answer", ({ detail: answer }) => resolve(JSON.parse(answer).answer), { once: true });
+        document.dispatchEvent(new CustomEvent(`pennyroute:${name}`, { detail: JSON.stringify(detail) }));
+      });
+      const request = { messages: [{ role: "user", content: "hi" }] };
+      return [
+        // The same as any decision of this site, and not kept before it is used.
+        (await answered("decide", { ...message, request, offered: ["gpt-5.4-nano"], takesEffort: true })).name,
+        // What another site has marked says nothing here.
+        await answered("ask", { ...message, model: "claude-opus-5-5" }),
+        await answered("decide", { ...message, model: "claude-opus-5-5", request, offered: ["gpt-5.4-nano"] }),
+      ];
+    }, forged);
+    assert.deepEqual(answers, ["gpt-5.4-nano", false, null]);
+
+    // Not even the content script may: what is for the extension's own pages, other sites, and what is no receipt.
+    for (const type of ["check", "catalog", "register", "traffic", "toString"]) assert.equal(await browser.fromContent({ type, catalog: {} }), null, type);
+    const [good] = before.receipts;
+    for (const change of [{ site: "other.example" }, { cost_usd: "1" }, { saving_usd: null, cost_usd: null }, { id: 5 }, { reason: "x".repeat(5000) }]) {
+      assert.equal(await browser.fromContent({ type: "record", receipt: { ...good, id: "new", ...change } }), null, JSON.stringify(change));
+    }
+    assert.equal(await browser.fromContent({ type: "offers", site: "other.example", names: ["mine", 5] }), true);
+    const { sites, ...after } = await browser.stored();
+    assert.deepEqual(sites, { [host]: { offered: ["mine"] }, "other.example": elsewhere });
+    assert.deepEqual([after.totals, after.receipts], [before.totals, before.receipts]);
+  });
+
+  test("of a request that the router refuses, nothing is kept but code and field", async () => {
+    await open(OFFERED);
+    await page.evaluate((prompt) => fetch("/v1/chat/completions", {
+      method: "POST",
+      body: JSON.stringify({ model: "auto", messages: [{ role: "user", content: "x" }], max_tokens: prompt }),
+    }).then((response) => response.text()), PROMPT);
+    assert.equal(chat.received[0].body.model, "auto");
+    const popup = await browser.popup();
+    await popup.getByRole("alert").filter({ hasText: "left as it was: bad_request, request field `max_tokens`" }).waitFor();
+    assert.doesNotMatch(JSON.stringify(await browser.within(() => chrome.storage.session.get())), /Wivenhoe/);
+    await popup.close();
+  });
+
+  test("a target beyond what models reach is shown as it was set", async () => {
+    await set({ policy: { quality: 0.99, floor: null, cap_usd: null, allow: [], deny: [] } });
+    const popup = await browser.popup();
+    await popup.locator("#quality:not(:disabled)").waitFor();
+    assert.equal(await popup.locator("#quality").inputValue(), "0.99");
     await popup.close();
   });
 

@@ -23,12 +23,28 @@ test("names that pages use are matched to the catalog's", () => {
   assert.equal(offeredNames(["other/claude-haiku-5.5", "claude-haiku-5-5"])(model), "claude-haiku-5-5");
 
   const all = [model, { ...model, id: "anthropic/claude-haiku-5-5@high", effort: "high" }, { id: "google/gemma", base: "gemma" }];
-  assert.deepEqual([...candidates(all, null, undefined)].map(([id, { name, effort }]) => [id, name, effort]), [
-    ["anthropic/claude-haiku-5-5@low", "anthropic/claude-haiku-5-5", "low"],
-    ["anthropic/claude-haiku-5-5@high", "anthropic/claude-haiku-5-5", "high"],
-    ["google/gemma", "google/gemma", null],
+  assert.deepEqual([...candidates(all, ["claude-haiku-5.5", "gemma"], undefined)].map(([id, { name, effort }]) => [id, name, effort]), [
+    ["anthropic/claude-haiku-5-5@low", "claude-haiku-5.5", "low"],
+    ["anthropic/claude-haiku-5-5@high", "claude-haiku-5.5", "high"],
+    ["google/gemma", "gemma", null],
   ]);
-  assert.deepEqual([...candidates(all, ["claude-haiku-5-5"], "high").keys()], ["anthropic/claude-haiku-5-5@high"]);
+  // A model that takes no effort may refuse one.
+  assert.deepEqual([...candidates(all, ["claude-haiku-5-5", "gemma"], "high").keys()], ["anthropic/claude-haiku-5-5@high"]);
+  assert.deepEqual([...candidates(all, ["gemma"], "high").keys()], []);
+});
+
+test("a name that is another model's, or says another provider, is not a model's", () => {
+  const catalog = ["local/llama-3", "cloud/llama-3", "host/gemma-4"].map((id) => ({ id, provider: id.replace(/\/.*/, ""), base: id.replace(/.*\//, "") }));
+  catalog[2].base = "cloud/Gemma-4";
+  catalog.push({ id: "lab/tide-2026-05-01", provider: "lab", base: "tide-2026-05-01" }, { id: "lab/tide", provider: "lab", base: "tide" });
+  const ids = (...names) => [...candidates(catalog, names, undefined)].map(([id, { name }]) => [id, name]);
+  assert.deepEqual(ids("cloud/llama-3"), [["cloud/llama-3", "cloud/llama-3"]]);
+  assert.deepEqual(ids("Cloud/llama-3-latest"), [["cloud/llama-3", "Cloud/llama-3-latest"]]);
+  assert.deepEqual(ids("gateway/cloud/llama-3"), [["cloud/llama-3", "gateway/cloud/llama-3"]]);
+  // What is in front of a base may be its maker.
+  assert.deepEqual(ids("cloud/gemma-4"), [["host/gemma-4", "cloud/gemma-4"]]);
+  assert.deepEqual(ids("tide"), [["lab/tide", "tide"]]);
+  assert.deepEqual(ids("x/tide-2026-01-01", "x/tide-2026-05-01").find(([id]) => id === "lab/tide-2026-05-01"), ["lab/tide-2026-05-01", "x/tide-2026-05-01"]);
 });
 
 test("one member of a JSON text is replaced, and no other byte", () => {
@@ -112,6 +128,13 @@ test("each adapter knows its own requests, and reads no more than routing needs"
     assert.deepEqual(read, chat, name);
     assert.deepEqual(request.messages, messages, name);
     assert.doesNotMatch(JSON.stringify(request), /secret/, name);
+  }
+  // An effort of null or "" is none.
+  for (const { url, adapter, body } of REQUESTS.filter(({ chat: { effortField } }) => effortField)) {
+    for (const reasoning_effort of [null, ""]) {
+      const { read } = ADAPTERS.find((one) => one.name === adapter);
+      assert.equal(read({ ...body, reasoning_effort }, new URL(url)).effort, undefined, adapter);
+    }
   }
   for (const { url, adapter, body } of REQUESTS) {
     const { read } = ADAPTERS.find((one) => one.name === adapter);
@@ -222,12 +245,45 @@ describe("extension in Chromium: a page's requests", { skip: executable === unde
     assert.ok(Number(pieces) > 1, "the answer came in one piece");
   });
 
-  test("before any list of models was seen, the whole catalog is offered", async () => {
+  test("where nothing was listed, what the site listed before is on offer; if it never did, nothing is", async () => {
+    await browser.within(() => chrome.storage.local.clear());
     await open([]);
     await send(PROMPT, "auto:0.6");
     await state(/done after/);
-    assert.notEqual(chat.received[0].body.model, "auto:0.6");
-    assert.doesNotMatch(chat.received[0].body.model, /@/);
+    assert.equal(chat.received[0].body.model, "auto:0.6");
+    await browser.within((sites) => chrome.storage.local.set({ sites }), { [new URL(browser.server.url).host]: { offered: OFFERED } });
+    await open([]);
+    await send(PROMPT, "auto:0.6");
+    await state(/done after/);
+    assert.ok(OFFERED.slice(0, 3).includes(chat.received[0].body.model), chat.received[0].body.model);
+  });
+
+  test("where nobody listens any more, a request leaves at once", async () => {
+    await open(OFFERED);
+    // This takes all listeners away. Were it waited for somebody, this test would not end in time.
+    await page.evaluate(async () => {
+      document.open();
+      document.write("<p>anew");
+      document.close();
+      await fetch("/v1/chat/completions", { method: "POST", body: '{"model":"auto","messages":[]}', signal: AbortSignal.timeout(30_000) });
+    });
+    assert.equal(chat.received[0].body.model, "auto");
+  });
+
+  test("the prompt stays in the page's world where its model is not to be routed", async () => {
+    await open(OFFERED);
+    const told = await page.evaluate(async (prompt) => {
+      const details = [];
+      for (const name of ["ask", "decide", "used"]) document.addEventListener(`pennyroute:${name}`, ({ detail }) => details.push(detail));
+      const post = (model) => fetch("/v1/chat/completions", { method: "POST", body: JSON.stringify({ model, messages: [{ role: "user", content: prompt }] }) });
+      await post("gpt-x");
+      const before = details.join();
+      await post("auto");
+      return { before, after: details.join() };
+    }, PROMPT);
+    assert.match(told.before, /gpt-x/);
+    assert.doesNotMatch(told.before, /Wivenhoe/);
+    assert.match(told.after, /Wivenhoe/);
   });
 
   test("an abort reaches the server in mid-stream, and before the decision keeps the call at home", async () => {
@@ -252,7 +308,10 @@ describe("extension in Chromium: a page's requests", { skip: executable === unde
       return call.catch((reason) => reason.message);
     });
     assert.equal(error, "enough");
-    assert.equal(chat.received.length, 0);
+    // One that is sent later arrives; the other is not there before it.
+    await send("later");
+    await state(/done after/);
+    assert.deepEqual(chat.received.map(({ body }) => body.messages[0].content), ["later"]);
   });
 
   test("what does not ask for routing is not touched", async () => {
@@ -303,6 +362,39 @@ describe("extension in Chromium: a page's requests", { skip: executable === unde
     assert.equal(chat.received[0].headers["x-mine"], "kept");
   });
 
+  test("whatever kind a body is of, headers are as without the extension", async () => {
+    await open(OFFERED);
+    const post = () => page.evaluate(async () => {
+      const body = JSON.stringify({ model: "auto", messages: [{ role: "user", content: "hello" }] });
+      const bytes = new TextEncoder().encode(body);
+      const url = "/v1/chat/completions";
+      for (const kind of [body, bytes, bytes.buffer, new Blob([body]), new Blob([body], { type: "application/json" })]) {
+        await fetch(url, { method: "POST", body: kind });
+        await fetch(new Request(url, { method: "POST", body: kind, referrer: "/elsewhere" }));
+        await fetch(new Request(url, { method: "POST", body: kind, referrerPolicy: "no-referrer" }));
+        await new Promise((resolve) => {
+          const request = new XMLHttpRequest();
+          request.onloadend = resolve;
+          request.open("POST", url);
+          request.send(kind);
+        });
+      }
+    });
+    await post();
+    const routed = chat.received.splice(0);
+    await browser.within(() => chrome.storage.local.set({ on: false }));
+    await post();
+    await browser.within(() => chrome.storage.local.set({ on: true }));
+    const others = ({ headers: { "content-length": _length, ...rest } }) => rest;
+    assert.equal(routed.length, 20);
+    for (const [i, call] of routed.entries()) {
+      assert.notEqual(call.body.model, "auto");
+      assert.equal(chat.received[i].body.model, "auto");
+      assert.deepEqual(others(call), others(chat.received[i]), `request ${i}`);
+    }
+    assert.match(routed[1].headers.referer, /elsewhere$/);
+  });
+
   test("errors of the server pass through", async () => {
     await open(OFFERED);
     await send("fail");
@@ -336,6 +428,11 @@ describe("extension in Chromium: a page's requests", { skip: executable === unde
     } catch (error) {
       events.push(error.name);
     }
+    try {
+      request.setRequestHeader("x-late", "1");
+    } catch (error) {
+      events.push(error.name);
+    }
     if (when === "at once") request.abort();
   }), [url, body, abort]);
   const AUTO = JSON.stringify({ model: "auto", messages: [{ role: "user", content: PROMPT }], stream: true });
@@ -343,7 +440,7 @@ describe("extension in Chromium: a page's requests", { skip: executable === unde
   test("XMLHttpRequest is routed, streams, stops and fails as before", async () => {
     await open(OFFERED);
     const { events, status, text } = await xhr(AUTO);
-    assert.deepEqual(events, ["InvalidStateError", "loadstart", "progress", "load", "loadend"]);
+    assert.deepEqual(events, ["InvalidStateError", "InvalidStateError", "loadstart", "progress", "load", "loadend"]);
     assert.equal(status, 200);
     assert.match(text, /\[DONE\]/);
     assert.ok(OFFERED.includes(chat.received[0].body.model), chat.received[0].body.model);
@@ -352,23 +449,89 @@ describe("extension in Chromium: a page's requests", { skip: executable === unde
     // In mid-stream the server hears of it; before the decision nothing leaves.
     chat.pause = 400;
     const closed = chat.closed();
-    assert.deepEqual((await xhr(AUTO, { abort: "stream" })).events, ["InvalidStateError", "loadstart", "progress", "abort", "loadend"]);
+    assert.deepEqual((await xhr(AUTO, { abort: "stream" })).events, ["InvalidStateError", "InvalidStateError", "loadstart", "progress", "abort", "loadend"]);
     assert.equal((await closed).cut, true);
     chat.received.length = 0;
-    assert.deepEqual((await xhr(AUTO, { abort: "at once" })).events, ["InvalidStateError", "abort", "loadend"]);
-    assert.equal(chat.received.length, 0);
-
+    assert.deepEqual((await xhr(AUTO, { abort: "at once" })).events, ["InvalidStateError", "InvalidStateError", "abort", "loadend"]);
     assert.equal((await xhr(AUTO.replace(PROMPT, "fail"))).status, 429);
+    assert.deepEqual(chat.received.map(({ body }) => body.messages[0].content), ["fail"]);
     // Another model's request goes out at once, to the byte.
     await xhr('{ "model": "gpt-x", "messages": [] }');
     assert.equal(chat.received.at(-1).text, '{ "model": "gpt-x", "messages": [] }');
-    // A synchronous one cannot wait.
-    await page.evaluate((body) => {
+    // A synchronous one cannot wait; `undefined` for a third argument makes it one.
+    for (const async of [false, undefined]) {
+      const { length } = chat.received;
+      await page.evaluate(([body, third]) => {
+        const request = new XMLHttpRequest();
+        request.open("POST", "/v1/chat/completions", third);
+        request.send(body);
+      }, [AUTO, async]);
+      assert.equal(chat.received.length, length + 1);
+      assert.equal(chat.received.at(-1).body.model, "auto");
+    }
+  });
+
+  test("an XMLHttpRequest that is aborted while it waits is as one that the browser aborted, and can be used again", async () => {
+    await open(OFFERED);
+    /** The states that a page sees, when `send` reaches the browser at once and when it waits for a decision. */
+    const states = (model) => page.evaluate(async ([text, asked]) => {
       const request = new XMLHttpRequest();
-      request.open("POST", "/v1/chat/completions", false);
-      request.send(body);
+      const seen = [];
+      const refused = (call) => {
+        try {
+          call();
+        } catch (error) {
+          seen.push(error.name);
+        }
+      };
+      for (const type of ["readystatechange", "abort", "loadend"]) request.addEventListener(type, () => seen.push(type, request.readyState));
+      request.open("POST", "/v1/chat/completions");
+      request.send(text.replace("auto", asked));
+      refused(() => request.send("again"));
+      request.abort();
+      seen.push(request.readyState);
+      refused(() => request.send("again"));
+      refused(() => request.setRequestHeader("x-late", "1"));
+      request.abort();
+      const listed = new Promise((resolve) => request.addEventListener("loadend", resolve));
+      request.open("GET", "/v1/models");
+      seen.push(request.readyState);
+      request.send();
+      await listed;
+      return [...seen, request.status];
+    }, [AUTO, model]);
+    // To an address that is none of a chat, the browser's own.
+    const native = await page.evaluate(() => {
+      const request = new XMLHttpRequest();
+      const seen = [];
+      for (const type of ["readystatechange", "abort", "loadend"]) request.addEventListener(type, () => seen.push(type, request.readyState));
+      request.open("POST", "/nothing");
+      request.send("x");
+      request.abort();
+      return [...seen, request.readyState];
+    });
+    assert.deepEqual(native, ["readystatechange", 1, "readystatechange", 4, "abort", 4, "loadend", 4, 0]);
+    const refused = "InvalidStateError";
+    assert.deepEqual(await states("auto"), [
+      "readystatechange", 1, refused, ...native.slice(2), refused, refused,
+      "readystatechange", 1, 1, "readystatechange", 2, "readystatechange", 3, "readystatechange", 4, "loadend", 4, 200,
+    ]);
+
+    // A list that was read by an object which then asks for something else is not read again.
+    const offers = await page.evaluate(async (body) => {
+      const told = [];
+      document.addEventListener("pennyroute:offers", ({ detail }) => told.push(detail));
+      const request = new XMLHttpRequest();
+      for (const [method, url, data] of [["GET", "/v1/models"], ["POST", "/v1/chat/completions", body], ["GET", "/api/tags"]]) {
+        await new Promise((resolve) => {
+          request.onloadend = resolve;
+          request.open(method, url);
+          request.send(data);
+        });
+      }
+      return told.length;
     }, AUTO);
-    assert.equal(chat.received.at(-1).body.model, "auto");
+    assert.equal(offers, 2);
   });
 
   test("axios, as LibreChat's page uses it: routed, streamed, cancelled, refused as before", async () => {

@@ -10,6 +10,8 @@ import { setTimeout as sleep } from "node:timers/promises";
 import { pythonEnvironment } from "./python.mjs";
 
 export const PIECES = ["The tide ", "comes in, ", "and goes."];
+/** It takes ten seconds or so; on a busy machine, some times that. */
+const STARTS_WITHIN_MS = 180_000;
 export const REFUSAL = "Slow down: this provider is simulated, its limits are not.";
 
 /** The folder of its programs, or why there is none. */
@@ -101,15 +103,26 @@ export async function startOpenWebUi(bin, provider) {
   for (const stream of [app.stdout, app.stderr]) stream.on("data", (chunk) => (output += chunk));
   const ended = once(app, "exit");
   const url = `http://127.0.0.1:${port}`;
+  const closing = new AbortController();
   const close = async () => {
+    closing.abort();
     app.kill();
     await ended;
     await rm(folder, { recursive: true, force: true });
   };
   // It says nowhere that it is ready.
-  while (!(await fetch(`${url}/health`).then(({ ok }) => ok, () => false))) {
-    if (app.exitCode !== null) throw new Error(`Open WebUI does not start:\n${output.slice(-4000)}`);
-    await sleep(100);
+  const healthy = async () => {
+    const signal = AbortSignal.any([closing.signal, AbortSignal.timeout(STARTS_WITHIN_MS)]);
+    while (!(await fetch(`${url}/health`, { signal }).then(({ ok }) => ok, () => false))) await sleep(100, undefined, { signal });
+  };
+  const over = async () => {
+    throw new Error(`it ended (${(await ended).join(" ")})`);
+  };
+  try {
+    await Promise.race([healthy(), over()]);
+  } catch (error) {
+    await close();
+    throw new Error(`Open WebUI does not start: ${error.message}\n${output.slice(-4000)}`);
   }
   return { url, close };
 }

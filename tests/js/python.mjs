@@ -11,7 +11,8 @@ import { ask, root } from "../../src/js/tools/shell.mjs";
  * @param {string} requirements the list's name in tests/python/
  * @param {{ versions?: string[], flags?: string[] }} [options] the Pythons that will do ("3.12"; any where
  *   none is named), and pip's flags
- * @returns {{ bin: string, missing?: undefined } | { bin?: undefined, missing: string }}
+ * @returns {{ bin: string, missing?: undefined } | { bin?: undefined, missing: string, noPython?: boolean }} `noPython`: this
+ *   machine has none that will do
  */
 export function pythonEnvironment(name, requirements, { versions, flags = [] } = {}) {
   const list = join(root, "tests", "python", requirements);
@@ -21,7 +22,7 @@ export function pythonEnvironment(name, requirements, { versions, flags = [] } =
   const bin = join(folder, "bin");
   if (existsSync(installed) && readFileSync(installed, "utf8") === wanted) return { bin };
   const python = findPython(versions);
-  if (!python) return { missing: `there is no Python ${versions?.join(" or ") ?? ""}` };
+  if (!python) return { missing: `there is no Python ${versions?.join(" or ") ?? ""}`, noPython: true };
   rmSync(folder, { recursive: true, force: true });
   for (const [command, ...args] of [
     [python, "-m", "venv", folder],

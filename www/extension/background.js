@@ -4,14 +4,10 @@
  * receipts are in storage.
  */
 import { Router } from "pennyroute";
-import { candidates } from "../../src/js/names.js";
-import { isAuto, onSite, wants, withSite } from "./settings.js";
-import { register } from "./sites.js";
-import { read, record, update } from "./store.js";
-
-/** Names of models kept per site, for the popup to list; a page may say what it likes, and storage has an end. */
-const OFFERED_KEPT = 500;
-const NAME_CHARACTERS = 200;
+import { candidates, offeredNames } from "../../src/js/names.js";
+import { isAuto, keptNames, onSite, wants, withSite } from "./settings.js";
+import { isEnabled, register } from "./sites.js";
+import { isReceipt, read, record, update } from "./store.js";
 
 /** @type {Promise<{ router: Router, catalog: import("pennyroute").Catalog }> | undefined} */
 let loading;
@@ -45,7 +41,8 @@ for (const event of [chrome.permissions.onAdded, chrome.permissions.onRemoved, c
   event.addListener(() => void register());
 }
 
-const ANSWERS = {
+/** What content scripts ask; `site` is where, by the browser's word. An open tab may be on a site that was taken back. */
+const FOR_SITES = {
   /** Loads the router ahead of a decision. */
   async wake() {
     await load();
@@ -53,17 +50,24 @@ const ANSWERS = {
   },
 
   /** A model for one request, and the receipt to keep if it is used; null to change nothing. */
-  async decide({ site, model, effort, takesEffort, request, offered }) {
+  async decide({ model, effort, takesEffort, request, offered }, site) {
     const state = await read();
     const rules = onSite(state, site);
     if (!wants(rules, model)) return null;
+    const names = offered ?? state.sites[site]?.offered ?? [];
+    if (names.length === 0) return null;
     const { router, catalog } = await load();
-    const allowed = catalog.models.filter(({ provider }) => state.providers[provider]?.allowed ?? true);
-    const named = candidates(allowed, offered, effort, takesEffort);
-    for (const [id, { name }] of named) if (rules.never.includes(name)) named.delete(id);
+    const named = candidates(catalog.models, names, effort, takesEffort);
+    // Marked under one of its names, a model is not chosen under another.
+    const barred = offeredNames(rules.never, catalog.models);
+    for (const one of catalog.models) {
+      const allowed = state.providers[one.provider]?.allowed ?? true;
+      if (!allowed || barred(one) || rules.never.includes(named.get(one.id)?.name ?? "")) named.delete(one.id);
+    }
     const { quality, floor, cap_usd, allow, deny } = rules.policy;
-    const decision = router.route({
-      ...request,
+    const { messages, tools, response_format, max_tokens, max_completion_tokens } = request;
+    const decision = routed(router, {
+      messages, tools, response_format, max_tokens, max_completion_tokens,
       model: isAuto(model) ? model : "auto",
       // `auto:0.85` says what it wants; the user's target is for those that do not.
       ...(quality === null || model.startsWith("auto:") ? {} : { quality }),
@@ -78,17 +82,22 @@ const ANSWERS = {
   },
 
   /** Keeps the receipt of a decision that was used. */
-  async record({ receipt }) {
-    await record(receipt);
+  async record({ receipt: told }, site) {
+    if (!isReceipt(told) || told.site !== site) return null;
+    await record(told);
     return true;
   },
 
   /** Keeps the names that a site's servers offer, for the user to mark. */
-  async offers({ site, names }) {
-    const offered = names.filter((name) => typeof name === "string" && name.length <= NAME_CHARACTERS).slice(0, OFFERED_KEPT);
-    await update(({ sites }) => withSite(sites, site, { offered }));
+  async offers({ names }, site) {
+    await update(({ sites }) => withSite(sites, site, { offered: keptNames(names) }));
     return true;
   },
+};
+
+/** What the extension's own pages ask. */
+const FOR_OWN_PAGES = {
+  wake: FOR_SITES.wake,
 
   /** Brings the registered scripts in line with the granted sites. */
   async register() {
@@ -107,35 +116,56 @@ const ANSWERS = {
     return (await load()).catalog;
   },
 
-  /** What is wrong with a catalog, or null. */
+  /** Whether a catalog is good, or what is wrong with it. */
   async check({ catalog }) {
     try {
       (await Router.load({ catalog })).free();
-      return null;
+      return { ok: true };
     } catch (error) {
-      return { code: error.code ?? "internal", message: error.message };
+      return { ok: false, code: error.code ?? "internal", message: error.message };
     }
   },
 };
 
-chrome.runtime.onMessage.addListener((message, _sender, respond) => {
-  answer(message).then(respond);
+chrome.runtime.onMessage.addListener((message, sender, respond) => {
+  answer(message, sender).then(respond);
   // The answer comes later.
   return true;
 });
 
 /**
- * @param {{ type: keyof typeof ANSWERS }} message
+ * @param {{ type: string }} message
+ * @param {chrome.runtime.MessageSender} sender
  * @returns {Promise<unknown>} null where there is no answer; why is kept for the popup
  */
-async function answer(message) {
+async function answer(message, { url = "" }) {
+  const { type } = message;
+  const isOwn = url.startsWith(chrome.runtime.getURL(""));
+  const answers = isOwn ? FOR_OWN_PAGES : FOR_SITES;
+  if (!Object.hasOwn(answers, type)) return null;
   try {
-    const answered = await ANSWERS[message.type]?.(/** @type {any} */ (message));
-    await note(message.type, null);
-    return answered ?? null;
+    if (!isOwn && !(await isEnabled(url))) return null;
+    const answered = await answers[type](message, new URL(url).host);
+    await note(type, null);
+    return answered;
   } catch (error) {
-    await note(message.type, { code: error.code ?? "internal", message: error.message }).catch(() => {});
+    await note(type, { code: error.code ?? "internal", message: error.message }).catch(() => {});
     return null;
+  }
+}
+
+/**
+ * The router's decision. Its errors quote what they refuse, which may be of a prompt: code and field are kept.
+ * @param {Router} router
+ * @param {import("pennyroute").RouteRequest} request
+ */
+function routed(router, request) {
+  try {
+    return router.route(request);
+  } catch (error) {
+    const code = error.code ?? "internal";
+    const [field] = /^request field `[\w.[\]]+`/.exec(error.message) ?? [];
+    throw Object.assign(new Error(field ? `${code}, ${field}` : code), { code });
   }
 }
 

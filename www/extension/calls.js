@@ -6,18 +6,18 @@ import { ADAPTERS } from "./adapters/index.js";
 import { receive, send } from "./channel.js";
 import { withMember } from "./json.js";
 
-/** A service worker that has to start and load the router first still answers within this. */
-const PATIENCE_MS = 4000;
+/** A service worker that has to start and load the router first still answers within this. Tests, on busy machines, build in a longer one. */
+const PATIENCE_MS = typeof PENNYROUTE_PATIENCE_MS === "undefined" ? 4000 : PENNYROUTE_PATIENCE_MS;
 
 /**
  * The models on offer.
  * @type {{ origin: string, adapter: string, pool: string, names: string[] }[]}
  */
 let lists = [];
-/** @type {Map<string, (decision: any) => void>} */
+/** @type {Map<string, (answer: any) => void>} */
 const waiting = new Map();
 
-receive("answer", ({ id, decision }) => waiting.get(id)?.(decision));
+receive("answer", ({ id, answer }) => waiting.get(id)?.(answer));
 
 /**
  * The adapter of a request that may ask for an answer.
@@ -67,8 +67,12 @@ export async function routedText(adapter, url, text, signal) {
   const chat = adapter.read(JSON.parse(text), url);
   if (!chat) return null;
   const { model, effort, effortField, request, also } = chat;
+  const until = performance.now() + PATIENCE_MS;
   const id = String(Math.random());
-  const decision = await decide(id, { model, effort, takesEffort: effortField !== null, request, offered: offered(adapter, url, chat.pool) }, signal);
+  // The prompt leaves the page's world only where the model is one to be routed.
+  if (!(await answered("ask", { id, model }, until, signal))) return null;
+  const question = { id, model, effort, takesEffort: effortField !== null, request, offered: offered(adapter, url, chat.pool) };
+  const decision = await answered("decide", question, until, signal);
   if (!decision) return null;
   send("used", { id });
   const members = { model: decision.name, ...also?.(decision.name) };
@@ -78,7 +82,7 @@ export async function routedText(adapter, url, text, signal) {
 }
 
 /**
- * The names that may be asked for; null if any may be.
+ * The names that may be asked for; null if none was listed, and what the page has listed before may do.
  * @param {import("./adapters/index.js").Adapter} adapter
  * @param {URL} url
  * @param {string} pool
@@ -86,33 +90,35 @@ export async function routedText(adapter, url, text, signal) {
 function offered(adapter, { origin }, pool) {
   const here = lists.filter((list) => list.origin === origin && list.adapter === adapter.name);
   const exact = here.filter((list) => list.pool === pool);
-  if (!adapter.anyModel) return exact.flatMap(({ names }) => names);
+  if (!adapter.anyPool) return exact.flatMap(({ names }) => names);
   // A server may list its models under another path than it answers at.
   const fitting = exact.length > 0 ? exact : here;
   return fitting.length > 0 ? fitting.flatMap(({ names }) => names) : null;
 }
 
 /**
- * Asks the extension; null if it has no answer in time, or the page has given up waiting.
- * @param {string} id
- * @param {object} question
+ * What the extension answers; null if it has no answer in time, nobody listens, or the page has given up waiting.
+ * @param {"ask" | "decide"} name
+ * @param {{ id: string }} question
+ * @param {number} until by `performance.now()`
  * @param {AbortSignal | null} [signal]
  */
-function decide(id, question, signal) {
+function answered(name, question, until, signal) {
   return new Promise((resolve) => {
     if (signal?.aborted) return resolve(null);
-    const settle = (decision) => {
-      waiting.delete(id);
+    const settle = (answer) => {
+      waiting.delete(question.id);
       clearTimeout(timer);
       signal?.removeEventListener("abort", giveUp);
-      resolve(decision);
+      resolve(answer);
     };
     const giveUp = () => settle(null);
-    const timer = setTimeout(giveUp, PATIENCE_MS);
+    const timer = setTimeout(giveUp, until - performance.now());
     // The call itself, with the aborted signal, then rejects as the page expects.
     signal?.addEventListener("abort", giveUp);
-    waiting.set(id, settle);
-    send("ask", { id, ...question });
+    waiting.set(question.id, settle);
+    // After `document.open()`, or once the extension was updated, there is nobody to wait for.
+    if (!send(name, question)) giveUp();
   });
 }
 
@@ -124,8 +130,19 @@ function decide(id, question, signal) {
 export function bodyText(body) {
   if (typeof body === "string") return body;
   if (body instanceof Blob) return body.text();
-  if (body instanceof ArrayBuffer || ArrayBuffer.isView(body)) return new TextDecoder().decode(body);
+  // Bytes that are no text are left as they are.
+  if (body instanceof ArrayBuffer || ArrayBuffer.isView(body)) return attempt(() => new TextDecoder("utf-8", { fatal: true }).decode(body));
   return null;
+}
+
+/**
+ * A text as a body of the same kind as another, which decides about the request's content type.
+ * @param {string} text
+ * @param {any} body
+ */
+export function likeBody(text, body) {
+  if (typeof body === "string") return text;
+  return body instanceof Blob ? new Blob([text], { type: body.type }) : new TextEncoder().encode(text);
 }
 
 /** @template T @param {() => T} read */

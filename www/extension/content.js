@@ -4,7 +4,7 @@
  */
 import { ask } from "./ask.js";
 import { receive, send } from "./channel.js";
-import { DEFAULTS, onSite, wants } from "./settings.js";
+import { DEFAULTS, keptNames, onSite, wants } from "./settings.js";
 
 /** A service worker is stopped after 30 s of idleness; this often, writing wakes it. */
 const WAKE_EVERY_MS = 20_000;
@@ -13,31 +13,56 @@ const site = location.host;
 /** @type {Map<string, object>} */
 const receipts = new Map();
 
-receive("ask", async ({ id, ...question }) => {
-  const answer = wants(await rules(), question.model) ? await ask({ type: "decide", site, ...question }) : null;
-  if (answer) receipts.set(id, answer.receipt);
-  send("answer", { id, decision: answer && { name: answer.name, effort: answer.effort } });
-});
+// Two grants may cover one site, and then these scripts are put there twice.
+if (!globalThis.pennyroute) {
+  globalThis.pennyroute = true;
+  listen();
+}
 
-receive("used", ({ id }) => {
-  const receipt = receipts.get(id);
-  receipts.delete(id);
-  if (receipt) ask({ type: "record", receipt });
-});
+function listen() {
+  hear("ask", async ({ id, model }) => send("answer", { id, answer: wants(await rules(), model) }));
 
-receive("offers", async ({ names }) => {
-  const { privacy, offered: known = [] } = (await settings().catch(() => DEFAULTS)).sites[site] ?? {};
-  if (privacy === "alone") return;
-  if (names.some((name) => !known.includes(name)) || known.length !== names.length) ask({ type: "offers", site, names });
-});
+  hear("decide", async ({ id, model, effort, takesEffort, request, offered }) => {
+    // Each field by its name: the message's type is ours to say, not the page's.
+    const decision = wants(await rules(), model) ? await ask({ type: "decide", model, effort, takesEffort, request, offered }) : null;
+    if (decision) receipts.set(id, decision.receipt);
+    send("answer", { id, answer: decision && { name: decision.name, effort: decision.effort } });
+  });
 
-// While a prompt is written the router loads, so that sending it need not wait for that.
-let woken = -Infinity;
-document.addEventListener("input", async () => {
-  if (performance.now() - woken < WAKE_EVERY_MS) return;
-  woken = performance.now();
-  if ((await rules()).on) ask({ type: "wake" });
-}, { capture: true, passive: true });
+  hear("used", async ({ id }) => {
+    const receipt = receipts.get(id);
+    receipts.delete(id);
+    if (receipt) await ask({ type: "record", receipt });
+  });
+
+  hear("offers", async ({ names: all }) => {
+    if (!(await rules()).on) return;
+    const names = keptNames(all);
+    const { offered: known = [] } = (await settings()).sites[site] ?? {};
+    if (names.some((name) => !known.includes(name)) || known.length !== names.length) await ask({ type: "offers", names });
+  });
+
+  // While a prompt is written the router loads, so that sending it need not wait for that.
+  let woken = -Infinity;
+  document.addEventListener("input", async () => {
+    if (performance.now() - woken < WAKE_EVERY_MS) return;
+    woken = performance.now();
+    if ((await rules()).on) await ask({ type: "wake" });
+  }, { capture: true, passive: true });
+}
+
+/**
+ * Listens as long as there is an extension: once it is updated or removed this script stays behind and
+ * has nobody to ask.
+ * @param {Parameters<typeof receive>[0]} name
+ * @param {(message: any) => Promise<unknown>} listener
+ */
+function hear(name, listener) {
+  receive(name, (message) => {
+    if (!chrome.runtime?.id) throw new Error("the extension is gone");
+    listener(message).catch(() => {});
+  });
+}
 
 async function settings() {
   const { on, policy, sites } = DEFAULTS;

@@ -1,5 +1,5 @@
 /** The page's `fetch`. */
-import { bodyText, chatAdapter, isList, learn, routedText } from "./calls.js";
+import { bodyText, chatAdapter, isList, learn, likeBody, routedText } from "./calls.js";
 
 export function wrapFetch() {
   // A proxy keeps the function's name, length, properties and its look as native code.
@@ -56,9 +56,12 @@ async function complete(fetch, self, args, adapter, call) {
 async function route(adapter, { input, request, init, url, signal }) {
   const inRequest = request !== null && init?.body === undefined;
   const text = inRequest ? await request.clone().text() : await bodyText(init?.body);
-  const body = text === null ? null : await routedText(adapter, url, text, signal);
-  if (body === null) return null;
-  return inRequest ? [new Request(request, { body }), init] : [input, { ...init, body }];
+  const routed = text === null ? null : await routedText(adapter, url, text, signal);
+  if (routed === null) return null;
+  if (!inRequest) return [input, { ...init, body: likeBody(routed, init.body) }];
+  // Bytes, which bring no content type of their own; and a request made of another loses its referrer.
+  const { referrer, referrerPolicy } = request;
+  return [new Request(request, { body: new TextEncoder().encode(routed), referrer, referrerPolicy }), init];
 }
 
 /**

@@ -5,7 +5,7 @@ import { ask } from "./ask.js";
 import { PRIVACY } from "./labels.js";
 import { policyFields } from "./policy-form.js";
 import { withPolicy, withSite } from "./settings.js";
-import { added, BUILT_IN, disable, enable, hostOf, patternOf } from "./sites.js";
+import { added, disable, enable, grantsOf, hostOf, patternOf } from "./sites.js";
 import { erase, read, update } from "./store.js";
 
 /** A catalog has some hundred models and 100 kB; storage ends at 5 MB or 10. */
@@ -39,13 +39,11 @@ async function drawSites() {
   const granted = await added();
   // A grant is for all ports of a host; it has a card of its own until one of them was visited.
   const visited = Object.keys(sites);
-  const unvisited = granted.map(hostOf).filter((hostname) => !visited.some((host) => new URL(`http://${host}`).hostname === hostname));
+  const wasVisited = (hostname) => visited.some((host) => new URL(`http://${host}`).hostname === hostname);
+  const unvisited = granted.map(hostOf).filter((hostname) => hostname !== null && !wasVisited(hostname));
   const hosts = [...new Set([...unvisited, ...visited])].sort();
-  byId("sites").replaceChildren(...hosts.map((host) => {
-    const patterns = ["https:", "http:"].map((scheme) => patternOf(`${scheme}//${host}`));
-    const pattern = patterns.find((one) => granted.includes(one));
-    return card(host, sites[host] ?? {}, policy, pattern ?? null, patterns.some((one) => BUILT_IN.includes(one)));
-  }));
+  const cards = await Promise.all(hosts.map(async (host) => card(host, sites[host] ?? {}, policy, await grantsOf(host))));
+  byId("sites").replaceChildren(...cards);
 }
 
 /**
@@ -53,15 +51,14 @@ async function drawSites() {
  * @param {string} host
  * @param {import("./settings.js").Site} site
  * @param {import("./settings.js").Policy} policy that holds everywhere
- * @param {string | null} pattern as granted
- * @param {boolean} builtIn
+ * @param {Awaited<ReturnType<typeof grantsOf>>} grants
  */
-function card(host, site, policy, pattern, builtIn) {
+function card(host, site, policy, { enabled, own }) {
   const { on = true, privacy = "ordinary", offered = [], replaceable = [], never = [] } = site;
   const change = (part) => save(({ sites }) => withSite(sites, host, part));
   const names = [...new Set([...offered, ...replaceable, ...never])];
-  // Of a site that is enabled from the start, only what was set can go.
-  const verb = pattern ? "Remove" : "Forget";
+  // Of a site that is enabled from the start, or with all others, only what was set can go.
+  const verb = own.length > 0 ? "Remove" : "Forget";
   const summary = h("summary");
   const tell = (marked) => (summary.textContent = `Models: ${marked} of ${names.length} may be replaced`);
   tell(replaceable.length);
@@ -74,8 +71,8 @@ function card(host, site, policy, pattern, builtIn) {
         h("label", { className: "switch" },
           h("input", { type: "checkbox", role: "switch", checked: on, "aria-label": `Route requests on ${host}`, onchange: ({ target }) => change({ on: target.checked }) }),
           h("span", { textContent: "Route requests" })),
-        h("button", { type: "button", className: "link", textContent: verb, "aria-label": `${verb} ${host}`, onclick: () => remove(host, pattern) }))),
-    pattern || builtIn ? null : h("p", { className: "quiet", textContent: "The browser no longer grants this site. Add it again above." }),
+        h("button", { type: "button", className: "link", textContent: verb, "aria-label": `${verb} ${host}`, onclick: () => remove(host, own) }))),
+    enabled ? null : h("p", { className: "quiet", textContent: "The browser no longer grants this site. Add it again above." }),
     h("label", { className: "controls" }, h("span", { textContent: "Prompts here" }), choice),
     h("details", {}, summary,
       names.length > 0 ? models(host, names, { replaceable, never }, tell) : h("p", { className: "quiet", textContent: "The page has listed none yet." })),
@@ -126,10 +123,10 @@ async function addSite(event) {
 
 /**
  * @param {string} host
- * @param {string | null} pattern
+ * @param {string[]} patterns that are granted for it alone
  */
-async function remove(host, pattern) {
-  if (pattern) await disable(pattern);
+async function remove(host, patterns) {
+  if (patterns.length > 0) await disable(patterns);
   await save(({ sites: { [host]: _gone, ...sites } }) => ({ sites }));
   await drawSites();
   byId("site").focus();
@@ -180,8 +177,9 @@ async function importCatalog({ target }) {
   }
   try {
     const catalog = JSON.parse(await file.text());
-    const wrong = await ask({ type: "check", catalog });
-    if (wrong) throw Object.assign(new Error(wrong.message), { code: wrong.code });
+    const checked = await ask({ type: "check", catalog });
+    if (!checked) throw new Error("it could not be checked; try again");
+    if (!checked.ok) throw Object.assign(new Error(checked.message), { code: checked.code });
     await update(() => ({ catalog }));
     say("catalog-note", `${file.name} is in use.`);
   } catch (error) {
@@ -197,7 +195,7 @@ async function drawData() {
 
 async function eraseAll() {
   const origins = await added();
-  if (origins.length > 0) await chrome.permissions.remove({ origins });
+  if (origins.length > 0) await disable(origins);
   await erase();
   await Promise.all([drawPolicy(), drawSites(), drawCatalog(), drawData()]);
   say("erase-note", "Erased.");

@@ -7,5 +7,11 @@
 import { wrapFetch } from "./fetch.js";
 import { wrapXhr } from "./xhr.js";
 
-wrapFetch();
-wrapXhr();
+const DONE = Symbol.for("pennyroute");
+
+// Two grants may cover one site, and then this script is put there twice.
+if (!(DONE in window)) {
+  Object.defineProperty(window, DONE, { value: true });
+  wrapFetch();
+  wrapXhr();
+}

@@ -122,6 +122,8 @@ async function setUpTarget() {
   };
   const set = async () => {
     const { quality } = onSite(await read(), host ?? "").policy;
+    // The settings take any target; the slider shows it, also beyond what models reach.
+    if (quality !== null) [slider.min, slider.max] = [Math.min(Number(slider.min), quality), Math.max(Number(slider.max), quality)].map(String);
     slider.value = String(quality ?? usual);
     byId("default").hidden = quality === null;
     slider.disabled = false;

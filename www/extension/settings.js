@@ -45,6 +45,15 @@ export function onSite({ on, policy, sites }, host) {
   };
 }
 
+/** Names of models kept per site, for the user to mark; a page may say what it likes, and storage has an end. */
+const OFFERED_KEPT = 500;
+const NAME_CHARACTERS = 200;
+
+/** Of the names that a page has listed, those that are kept. @param {any[]} names @returns {string[]} */
+export function keptNames(names) {
+  return names.filter((name) => typeof name === "string" && name.length <= NAME_CHARACTERS).slice(0, OFFERED_KEPT);
+}
+
 /** Whether a page's name for the model asks for routing, and at which quality (`auto:0.85`). @param {string} model */
 export const isAuto = (model) => /^auto(:.*)?$/.test(model);
 

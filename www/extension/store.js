@@ -14,6 +14,7 @@ import { DEFAULTS } from "./settings.js";
 const RECEIPTS_KEPT = 50;
 /** As many are kept when storage is full: totals and the last decisions are worth more than older ones. */
 const RECEIPTS_IN_NEED = 5;
+const TEXT_CHARACTERS = 2000;
 
 /** @type {State} */
 const INITIAL = { ...DEFAULTS, receipts: [], totals: { calls: 0, cost_usd: 0, saving_usd: 0 } };
@@ -34,6 +35,21 @@ export function update(change) {
     const changed = change(await read());
     if (changed) await chrome.storage.local.set(changed);
   });
+}
+
+/**
+ * Whether something is a receipt: one that is not would spoil the totals for good.
+ * @param {any} told
+ * @returns {told is Receipt}
+ */
+export function isReceipt(told) {
+  const each = (fields, fits) => fields.every((field) => fits(told?.[field]));
+  const isText = (value) => typeof value === "string" && value.length <= TEXT_CHARACTERS;
+  return each(["id", "site", "model", "code", "reason"], isText)
+    && each(["asked", "baseline"], (value) => value === null || isText(value))
+    && each(["at", "quality", "cost_usd"], (value) => Number.isFinite(value) && value >= 0)
+    && each(["saving_usd"], (value) => value === null || Number.isFinite(value))
+    && typeof told.in_distribution === "boolean";
 }
 
 /**

@@ -15,10 +15,11 @@ const SOURCE = join(root, "www/extension");
 const MTIME = "2026-01-01";
 
 /**
- * @param {{ package?: string, out?: string }} [folders] the built package, and where the extension goes
+ * @param {{ package?: string, out?: string, patience_ms?: number }} [options] the built package, where the extension
+ *   goes, and how long its requests wait for a decision where that is not to be as in `calls.js`
  * @returns {Promise<{ unpacked: string, zip: string }>}
  */
-export async function buildExtension({ package: from = dist, out = join(SOURCE, "dist") } = {}) {
+export async function buildExtension({ package: from = dist, out = join(SOURCE, "dist"), patience_ms } = {}) {
   const unpacked = join(out, "unpacked");
   await rm(out, { recursive: true, force: true });
   await mkdir(unpacked, { recursive: true });
@@ -27,7 +28,7 @@ export async function buildExtension({ package: from = dist, out = join(SOURCE, 
   const manifest = JSON.parse(await readFile(join(SOURCE, "manifest.json"), "utf8"));
   await writeFile(join(unpacked, "manifest.json"), JSON.stringify({ ...manifest, version }, null, 2));
 
-  const common = { outdir: unpacked, bundle: true, target: ["chrome121", "firefox142"], minify: true, logLevel: /** @type {const} */ ("warning") };
+  const common = { outdir: unpacked, bundle: true, target: ["chrome121", "firefox142"], minify: true, define: patience_ms ? { PENNYROUTE_PATIENCE_MS: String(patience_ms) } : {}, logLevel: /** @type {const} */ ("warning") };
   const entries = (...names) => names.map((name) => join(SOURCE, name));
   await build({ ...common, entryPoints: entries("page.js", "content.js"), format: "iife" });
   await build({ ...common, entryPoints: entries("background.js", "popup.js", "popup.css", "options.js", "options.css"), format: "esm", alias: { pennyroute: join(from, "browser.js") } });

@@ -5,7 +5,8 @@
  *
  * @typedef {object} Adapter
  * @property {string} name
- * @property {boolean} anyModel before a list was seen, any model of the catalog may be asked for
+ * @property {boolean} anyPool where no list holds for a request's pool, those of other pools do, and what the site
+ *   listed when it was last visited
  * @property {(url: URL) => boolean} isChat whether a POST there may ask for an answer
  * @property {(url: URL) => boolean} isList whether a GET there may list models
  * @property {(list: any, url: URL) => Record<string, string[]>} models the names in such an answer, by pool;

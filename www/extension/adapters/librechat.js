@@ -13,7 +13,7 @@ const WITH_EFFORT = ["openAI", "azureOpenAI"];
 /** @type {import("./index.js").Adapter} */
 export const librechat = {
   name: "librechat",
-  anyModel: false,
+  anyPool: false,
   isChat: ({ pathname }) => /\/api\/(agents\/chat|ask|edit)\/[^/]+$/.test(pathname),
   isList: ({ pathname }) => pathname.endsWith("/api/models"),
   models: (list) => Object.fromEntries(
@@ -23,11 +23,12 @@ export const librechat = {
     if (body.endpoint === "agents") return null;
     const { model, text, endpoint, endpointType, promptPrefix, files, reasoning_effort } = body;
     const images = Array.isArray(files) && files.some((file) => String(file?.type).startsWith("image/"));
+    const takesEffort = WITH_EFFORT.includes(endpoint) || endpointType === "custom";
     return {
       model,
       pool: endpoint,
-      effort: reasoning_effort || undefined,
-      effortField: WITH_EFFORT.includes(endpoint) || endpointType === "custom" ? "reasoning_effort" : null,
+      effort: takesEffort && reasoning_effort ? reasoning_effort : undefined,
+      effortField: takesEffort ? "reasoning_effort" : null,
       request: {
         max_tokens: body.max_tokens ?? body.maxOutputTokens ?? undefined,
         messages: [

@@ -11,7 +11,7 @@ const STATE = "aiProvider.getAiProviderRuntimeState";
 /** @type {import("./index.js").Adapter} */
 export const lobechat = {
   name: "lobechat",
-  anyModel: false,
+  anyPool: false,
   isChat: ({ pathname }) => /\/webapi\/chat\/[^/]+$/.test(pathname),
   isList: ({ pathname }) => /\/webapi\/models\/[^/]+$/.test(pathname) || procedures(pathname).includes(STATE),
   models(answer, { pathname }) {

@@ -3,7 +3,7 @@
 /** @type {import("./index.js").Adapter} */
 export const ollama = {
   name: "ollama",
-  anyModel: false,
+  anyPool: false,
   isChat: ({ pathname }) => pathname.endsWith("/api/chat"),
   isList: ({ pathname }) => pathname.endsWith("/api/tags"),
   models: (list) => ({ "": (list?.models ?? []).map(({ model, name }) => model ?? name).filter((name) => typeof name === "string") }),

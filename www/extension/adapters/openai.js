@@ -8,7 +8,7 @@ import { modelNames } from "../../../src/js/names.js";
 /** @type {import("./index.js").Adapter} */
 export const openai = {
   name: "openai",
-  anyModel: true,
+  anyPool: true,
   // Open WebUI's address is for its own adapter.
   isChat: ({ pathname }) => /(?<!\/api)\/chat\/completions$/.test(pathname),
   isList: ({ pathname }) => /\/models\/?$/.test(pathname),
@@ -27,7 +27,7 @@ export function readOpenAi(body, pool) {
   const { model, messages, tools, response_format, max_tokens, max_completion_tokens, reasoning_effort } = body;
   return {
     model, pool,
-    effort: reasoning_effort,
+    effort: reasoning_effort || undefined,
     effortField: "reasoning_effort",
     request: {
       tools, response_format, max_tokens, max_completion_tokens,

@@ -21,7 +21,7 @@ export const openwebui = {
     const { model, message_ids: answers, params } = body ?? {};
     if (!Array.isArray(answers)) return openai.read(body, url);
     const asked = answers.map(({ model_id }) => model_id).find(isAuto) ?? model;
-    const effort = body.reasoning_effort ?? params?.reasoning_effort ?? undefined;
+    const effort = body.reasoning_effort || params?.reasoning_effort;
     const chat = readOpenAi({
       model: asked,
       messages: body.messages?.map(asSent) ?? messages(body),
