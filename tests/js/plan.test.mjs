@@ -1,10 +1,12 @@
 /** The parts of the page's Plan view that need no browser: how files are read, and what plans are in words. */
 import assert from "node:assert/strict";
 import { after, before, describe, test } from "node:test";
+import { gzipSync } from "node:zlib";
 import fc from "fast-check";
 import Papa from "papaparse";
 import { Router } from "../../dist/node.js";
 import { Batch } from "../../www/page/plan/batch.js";
+import { readOutcomes } from "../../www/page/outcomes.js";
 import { csvReader, toCsv } from "../../www/page/plan/csv.js";
 import { inspect, readRows } from "../../www/page/plan/read.js";
 import { duration, infeasible, proof, rival, shadowPrices } from "../../www/page/plan/words.js";
@@ -89,6 +91,36 @@ describe("files", () => {
   });
 });
 
+describe("files of graded outcomes", () => {
+  const models = new Set(["a/b"]);
+
+  test("a half-broken csv: bad rows are told by row and column, the good ones kept", async () => {
+    const text = [
+      "prompt,model,correct,output_tokens,at", "one,a/b,true,,", "", "\"two \"\"quoted\"\",\nover lines\",a/b,0.5,12,2026-11-20", "\"never closed,a/b,1,,",
+      "after it,a/b,no,,", "caf\xe9,a/b,yes,,", "short,a/b", "at,a/b,1,,noon", "tokens,a/b,1,-3,", "last,a/b,wrong,,",
+    ].join("\r\n");
+    const { outcomes, bad } = await readOutcomes(new File([Buffer.from(text, "latin1")], "a.csv"), models);
+    assert.deepEqual(outcomes, [
+      { prompt: "one", model: "a/b", correct: 1 },
+      { prompt: "two \"quoted\",\nover lines", model: "a/b", correct: 0.5, output_tokens: 12, at: "2026-11-20" },
+      { prompt: "after it", model: "a/b", correct: 0 },
+      { prompt: "last", model: "a/b", correct: 0 },
+    ]);
+    assert.deepEqual(bad.map(({ row, column }) => [row, column]), [[5, "prompt"], [7, "prompt"], [8, ""], [9, "at"], [10, "output_tokens"]]);
+  });
+
+  test("jsonl with bad messages, UTF-16 and gzip", async () => {
+    const good = { messages: [{ role: "user", content: "hi" }], model: "a/b", correct: true };
+    const lines = [good, { ...good, messages: [] }, { ...good, messages: [{ content: "hi" }] }, { ...good, messages: [{ role: "user", content: 5 }] }, { ...good, messages: "hi" }, { prompt: 5, model: "a/b", correct: 1 }, { text: "ho", model: "a/b", correct: 0 }];
+    const text = ["", ...lines.map((line) => JSON.stringify(line)), "null", "{"].join("\n");
+    for (const content of [text, gzipSync(text), Buffer.from(`\ufeff${text}`, "utf16le")]) {
+      const { outcomes, bad } = await readOutcomes(new File([content], "a.jsonl"), models);
+      assert.deepEqual(outcomes, [{ messages: good.messages, model: "a/b", correct: 1 }, { prompt: "ho", model: "a/b", correct: 0 }]);
+      assert.deepEqual(bad.map(({ row, column }) => [row, column]), [[3, "messages"], [4, "messages"], [5, "messages"], [6, "messages"], [7, "prompt"], [9, ""], [10, ""]]);
+    }
+  });
+});
+
 describe("a batch", () => {
   let router;
   before(async () => {
@@ -133,7 +165,7 @@ describe("a batch", () => {
     const batch = new Batch(rowsOf(requests), []);
     await batch.estimate({ router, ...context });
     assert.deepEqual(batch.bad.map(({ row }) => row), [5, 15, 22, 25, 35]);
-    assert.match(batch.bad[0].reason, /private/);
+    assert.match(batch.bad[0].reason, /provider not private/);
     assert.match(batch.bad[2].reason, /context/);
     assert.equal(batch.summary().bad.unreadable, 0);
 

@@ -3,6 +3,7 @@
  * model-major, as `router.plan` takes them: entry of prompt i and model j stands at j·capacity + i. The capacity
  * is the batch's until all is estimated, and then the number of prompts that could be.
  */
+import { CODES } from "../format.js";
 import { toCsv } from "./csv.js";
 
 /** Prompts that are estimated in one go: a tenth of a second in which the thread answers nothing else. */
@@ -317,17 +318,15 @@ export class Batch {
 }
 
 /**
- * Why no model may take a row, in the router's words.
+ * Why no model may take a row: the reasons, that of most models first.
  * @param {import("pennyroute").Router} router
  * @param {Row} row
  */
 function refusal(router, { request }) {
-  try {
-    router.route(request);
-  } catch (error) {
-    return error.message;
-  }
-  return "no model may take it";
+  const counts = new Map();
+  for (const { code } of router.route(request).excluded) counts.set(code, (counts.get(code) ?? 0) + 1);
+  const reasons = [...counts].sort(([, a], [, b]) => b - a).map(([code, models]) => `${models} ${CODES[code] ?? code}`);
+  return `no model may take it: ${reasons.join(", ")}`;
 }
 
 /**
