@@ -441,7 +441,7 @@ describe("page: plan", { skip: executable === undefined }, () => {
     const { page } = opened;
     await page.getByRole("link", { name: "Models", exact: true }).click();
     const catalog = router.catalog();
-    for (const model of catalog.models.slice(0, 2)) model.cost = { input: 0, output: 0 };
+    for (const model of catalog.models.slice(0, 2)) Object.assign(model, { cost: { input: 0, output: 0 }, free: true });
     await page.locator("#models [data-slot=import-file]").setInputFiles({ name: "catalog.json", mimeType: "", buffer: Buffer.from(JSON.stringify(catalog)) });
     await page.getByText("2 changes to the shipped catalog").waitFor();
 
