@@ -165,7 +165,7 @@ describe("Models", { skip: executable === undefined }, () => {
       ["import-file", "notes.txt", "no JSON at all", "bad_catalog", "no JSON"],
       ["import-file", "price.json", { ...shipped, models: [{ ...shipped.models[0], cost: { input: -1, output: 1 } }] }, "bad_number", "models[0].cost.input"],
       ["learn-file", "header.csv", "question,answer\n1,2\n", "bad_file", "no column with a prompt"],
-      ["learn-file", "image.png", "\x89PNG\0\0", "unsupported_type", "no text"],
+      ["learn-file", "image.png", "\x89PNG\0\0", "unsupported_type", "a binary file"],
       ["learn-file", "none.csv", "prompt,model,correct\n", "no_outcomes", "no outcome that can be read"],
     ]) {
       await give(view, slot, name, content);

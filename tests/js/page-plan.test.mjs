@@ -239,10 +239,11 @@ describe("page: plan", { skip: executable === undefined }, () => {
     await alert.getByText("large.csv has 500 MB; up to 200 MB are read").waitFor();
     // What unpacks to more than that is given up on the way.
     const bomb = join(site.folder, "bomb.csv.gz");
-    await writeFile(bomb, gzipSync(Buffer.concat([Buffer.from("prompt\n"), Buffer.alloc(210e6, "a question\n")])));
+    const line = `${"a long question ".repeat(30_000)}\n`;
+    await writeFile(bomb, gzipSync(Buffer.concat([Buffer.from("prompt\n"), Buffer.alloc(210e6, line)])));
     await opened.slot("file").setInputFiles(bomb);
     await opened.page.getByRole("button", { name: "Estimate", exact: true }).click();
-    await alert.getByText("more than 100,000 prompts").waitFor({ timeout: 60_000 });
+    await alert.getByText("bomb.csv.gz unpacks to more than 200 MB").waitFor({ timeout: 60_000 });
     // The view is as before, and takes the next file.
     await give(opened, "fine.csv", csv(3));
     await estimate(opened);
@@ -431,6 +432,28 @@ describe("page: plan", { skip: executable === undefined }, () => {
     await slot("stale").waitFor({ state: "hidden" });
     await page.locator("#plan .outcome[aria-busy=false]").waitFor();
     assert.notEqual((await savedPlan(opened)).plan.quality, before.plan.quality);
+    assert.deepEqual(opened.problems, []);
+    await opened.close();
+  });
+
+  test("a free model stands at the left edge of every plot", async () => {
+    const opened = await open();
+    const { page } = opened;
+    await page.getByRole("link", { name: "Models", exact: true }).click();
+    const catalog = router.catalog();
+    for (const model of catalog.models.slice(0, 2)) Object.assign(model, { cost: { input: 0, output: 0 }, free: true });
+    await page.locator("#models [data-slot=import-file]").setInputFiles({ name: "catalog.json", mimeType: "", buffer: Buffer.from(JSON.stringify(catalog)) });
+    await page.getByText("2 changes to the shipped catalog").waitFor();
+
+    await page.getByRole("link", { name: "Try", exact: true }).click();
+    await page.locator("#decision [data-slot=model]").filter({ hasText: /\w/ }).waitFor();
+    await page.locator("#try .plot-svg").waitFor();
+    await page.getByRole("link", { name: "Plan", exact: true }).click();
+    await give(opened, "free.csv", csv(30));
+    await estimate(opened);
+    assert.deepEqual(await page.locator("svg").evaluateAll((all) => all.map((svg) => svg.outerHTML).filter((html) => /NaN|Infinity/.test(html))), []);
+    const edge = await page.locator("#plan .constant circle").evaluateAll((dots) => Math.min(...dots.map((dot) => Number(dot.getAttribute("cx")))));
+    assert.equal(edge, 46);
     assert.deepEqual(opened.problems, []);
     await opened.close();
   });

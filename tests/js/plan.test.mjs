@@ -1,8 +1,12 @@
 /** The parts of the page's Plan view that need no browser: how files are read, and what plans are in words. */
 import assert from "node:assert/strict";
-import { describe, test } from "node:test";
+import { after, before, describe, test } from "node:test";
+import { gzipSync } from "node:zlib";
 import fc from "fast-check";
 import Papa from "papaparse";
+import { Router } from "../../dist/node.js";
+import { Batch } from "../../www/page/plan/batch.js";
+import { readOutcomes } from "../../www/page/outcomes.js";
 import { csvReader, toCsv } from "../../www/page/plan/csv.js";
 import { inspect, readRows } from "../../www/page/plan/read.js";
 import { duration, infeasible, proof, rival, shadowPrices } from "../../www/page/plan/words.js";
@@ -84,6 +88,98 @@ describe("files", () => {
     await assert.rejects(read(new File(["prompt,group\n,a\n,b\n"], "a.csv")), { code: "empty_file", message: /The first of 2 bad rows, row 2: prompt is empty/ });
     await assert.rejects(read(new File([`{"text":"x"}\n${"nothing\n".repeat(10_001)}`], "a.jsonl")), { code: "bad_file", message: /More than 10,000 rows/ });
     await assert.rejects(read(new File([`prompt\n${"x\n".repeat(100_001)}`], "a.csv")), { code: "too_large", message: /more than 100,000 prompts/ });
+  });
+});
+
+describe("files of graded outcomes", () => {
+  const models = new Set(["a/b"]);
+
+  test("a half-broken csv: bad rows are told by row and column, the good ones kept", async () => {
+    const text = [
+      "prompt,model,correct,output_tokens,at", "one,a/b,true,,", "", "\"two \"\"quoted\"\",\nover lines\",a/b,0.5,12,2026-11-20", "\"never closed,a/b,1,,",
+      "after it,a/b,no,,", "caf\xe9,a/b,yes,,", "short,a/b", "at,a/b,1,,noon", "tokens,a/b,1,-3,", "last,a/b,wrong,,",
+    ].join("\r\n");
+    const { outcomes, bad } = await readOutcomes(new File([Buffer.from(text, "latin1")], "a.csv"), models);
+    assert.deepEqual(outcomes, [
+      { prompt: "one", model: "a/b", correct: 1 },
+      { prompt: "two \"quoted\",\nover lines", model: "a/b", correct: 0.5, output_tokens: 12, at: "2026-11-20" },
+      { prompt: "after it", model: "a/b", correct: 0 },
+      { prompt: "last", model: "a/b", correct: 0 },
+    ]);
+    assert.deepEqual(bad.map(({ row, column }) => [row, column]), [[5, "prompt"], [7, "prompt"], [8, ""], [9, "at"], [10, "output_tokens"]]);
+  });
+
+  test("jsonl with bad messages, UTF-16 and gzip", async () => {
+    const good = { messages: [{ role: "user", content: "hi" }], model: "a/b", correct: true };
+    const lines = [good, { ...good, messages: [] }, { ...good, messages: [{ content: "hi" }] }, { ...good, messages: [{ role: "user", content: 5 }] }, { ...good, messages: "hi" }, { prompt: 5, model: "a/b", correct: 1 }, { text: "ho", model: "a/b", correct: 0 }];
+    const text = ["", ...lines.map((line) => JSON.stringify(line)), "null", "{"].join("\n");
+    for (const content of [text, gzipSync(text), Buffer.from(`\ufeff${text}`, "utf16le")]) {
+      const { outcomes, bad } = await readOutcomes(new File([content], "a.jsonl"), models);
+      assert.deepEqual(outcomes, [{ messages: good.messages, model: "a/b", correct: 1 }, { prompt: "ho", model: "a/b", correct: 0 }]);
+      assert.deepEqual(bad.map(({ row, column }) => [row, column]), [[3, "messages"], [4, "messages"], [5, "messages"], [6, "messages"], [7, "prompt"], [9, ""], [10, ""]]);
+    }
+  });
+});
+
+describe("a batch", () => {
+  let router;
+  before(async () => {
+    router = await Router.load();
+  });
+  after(() => router?.free());
+
+  const rowsOf = (requests) => requests.map((request, i) => ({ row: i + 2, id: `q${i}`, group: "", request }));
+  const prompts = Array.from({ length: 150 }, (_, i) => `What is ${i * 37} plus ${i * i}, ${["briefly", "as a poem", "step by step"][i % 3]}?`);
+  const target = (quality) => ({ quality_target: quality, workloads: {}, floors: {}, policy: {} });
+  const assigned = async (batch) => Papa.parse(await batch.csv().text(), { header: true, skipEmptyLines: true }).data;
+
+  test("a model that is removed meanwhile: all is estimated anew on those that are left", async () => {
+    const { models, ...catalog } = router.catalog();
+    const batch = new Batch(rowsOf(prompts.map((prompt) => ({ prompt }))), []);
+    const seen = [];
+    const { models: ids, estimated } = await batch.estimate({
+      router,
+      progress: ({ done }) => void seen.push(done),
+      async pause() {
+        if (seen.length === 2) router.setCatalog({ ...catalog, models: models.slice(1) });
+      },
+    });
+    assert.deepEqual(seen, [32, 64, 0, 32, 64, 96, 128, 150]);
+    const here = router.estimateBatch(prompts);
+    assert.deepEqual(ids, here.ids);
+    assert.equal(estimated, 150);
+    batch.solve(router, target(0.8));
+    const rows = await assigned(batch);
+    assert.equal(rows.length, 150);
+    rows.forEach(({ model, cost_usd: cost, quality }, i) => {
+      const at = here.ids.indexOf(model) * 150 + i;
+      assert.deepEqual([Number(cost), Number(quality)], [here.cost_usd[at], here.quality[at]], `${i}: ${model}`);
+    });
+    router.setCatalog({ ...catalog, models });
+  });
+
+  test("rows that no model may take are told; the others are planned, by all models and by some", async () => {
+    const requests = prompts.slice(0, 40).map((prompt, i) => ({ prompt, ...(i % 10 === 3 && { private: true }) }));
+    requests[20] = { prompt: "word ".repeat(3_000_000) };
+    const good = requests.filter(({ private: kept }, i) => !kept && i !== 20).map(({ prompt }) => prompt);
+    const batch = new Batch(rowsOf(requests), []);
+    await batch.estimate({ router, ...context });
+    assert.deepEqual(batch.bad.map(({ row }) => row), [5, 15, 22, 25, 35]);
+    assert.match(batch.bad[0].reason, /provider not private/);
+    assert.match(batch.bad[2].reason, /context/);
+    assert.equal(batch.summary().bad.unreadable, 0);
+
+    const here = router.estimateBatch(good);
+    for (const policy of [{}, { allow: ["openai/*"] }, {}]) {
+      const { constants } = batch.curve(router, { ...target(0.5), policy });
+      assert.ok(constants.every(({ refused, quality }) => refused === 0 && quality > 0));
+      const { quality } = batch.solve(router, { ...target(0.5), policy });
+      const rows = await assigned(batch);
+      assert.equal(rows.length, good.length);
+      rows.forEach(({ model, quality: each }, i) => assert.equal(Number(each), here.quality[here.ids.indexOf(model) * good.length + i]));
+      assert.ok(rows.every(({ model }) => !policy.allow || model.startsWith("openai/")));
+      assert.ok(quality >= 0.5);
+    }
   });
 });
 

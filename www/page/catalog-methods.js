@@ -10,8 +10,11 @@ let shipped;
 /** What is in use over it. @type {{ changes: import("./state.js").Changes, ratings: import("./state.js").Rating[] }} */
 let applied = { changes: {}, ratings: [] };
 
-/** A chart of a level has at most so many steps. */
-const MOST_STEPS = 24;
+/** A chart of a level has at most so many steps: a fit for each. */
+const MOST_STEPS = 12;
+
+/** Tracks that were asked for, by model; one is good for the catalog and ratings that it was made of. @type {Map<string, { of: string, track: any }>} */
+const made = new Map();
 
 /**
  * Puts changes and ratings to use, or throws and leaves all as it was.
@@ -45,10 +48,11 @@ function known(router, ratings) {
  * @template T
  * @param {import("pennyroute").Router} router
  * @param {() => T} ask
+ * @param {import("./state.js").Changes} [changes] over which to ask it
  */
-function unrated(router, ask) {
+function unrated(router, ask, changes = applied.changes) {
   const rated = router.catalog();
-  router.setCatalog(changed(shipped, applied.changes));
+  router.setCatalog(changed(shipped, changes));
   try {
     return ask();
   } finally {
@@ -104,25 +108,45 @@ export const catalogMethods = {
    * How the level of each rated model moved, rating by rating: its mean and standard deviation in logits,
    * before the first and after some up to the last.
    */
-  tracks(_, { router }) {
-    return unrated(router, () => {
-      const byModel = new Map();
-      for (const rating of known(router, applied.ratings)) byModel.set(rating.model, [...(byModel.get(rating.model) ?? []), rating]);
-      return [...byModel].map(([model, ratings]) => {
-        const steps = Math.min(ratings.length, MOST_STEPS);
-        const ends = Array.from({ length: steps }, (_, i) => Math.round(((i + 1) * ratings.length) / steps));
-        const fits = ends.map((end) => router.fit(ratings.slice(0, end)).models[0]);
-        const [{ before, prior }] = fits;
-        return {
-          model,
-          prior,
-          right: ratings.reduce((sum, { correct }) => sum + Number(correct), 0),
-          levels: [
-            ...(before ? [{ ratings: 0, mean: before.mean[0], sd: before.sd[0] }] : []),
-            ...fits.map(({ ability }, i) => ({ ratings: ends[i], mean: ability.mean[0], sd: ability.sd[0] })),
-          ],
-        };
-      });
-    });
-  },
+  tracks: (_, context) => (tracking = tracking.catch(() => {}).then(() => tracks(context))),
 };
+
+/** The tracks that were asked for last: each in its turn, so that the latest is also answered last. @type {Promise<any>} */
+let tracking = Promise.resolve();
+
+/** @param {{ router: import("pennyroute").Router, pause: () => Promise<void> }} context */
+async function tracks({ router, pause }) {
+  const { changes, ratings: all } = applied;
+  const byModel = new Map();
+  for (const rating of known(router, all)) byModel.set(rating.model, [...(byModel.get(rating.model) ?? []), rating]);
+  const tracks = [];
+  for (const [model, ratings] of byModel) {
+    const of = JSON.stringify([changes[model], ratings]);
+    if (made.get(model)?.of !== of) {
+      const steps = Math.min(ratings.length, MOST_STEPS);
+      const ends = Array.from({ length: steps }, (_, i) => Math.round(((i + 1) * ratings.length) / steps));
+      const fits = [];
+      for (const end of ends) {
+        fits.push(unrated(router, () => router.fit(ratings.slice(0, end)).models[0], changes));
+        await pause();
+      }
+      made.set(model, { of, track: track(model, ratings, ends, fits) });
+    }
+    tracks.push(made.get(model).track);
+  }
+  return tracks;
+}
+
+/** How a level moved, by the fits of the ratings up to some. */
+function track(model, ratings, ends, fits) {
+  const [{ before, prior }] = fits;
+  return {
+    model,
+    prior,
+    right: ratings.reduce((sum, { correct }) => sum + Number(correct), 0),
+    levels: [
+      ...(before ? [{ ratings: 0, mean: before.mean[0], sd: before.sd[0] }] : []),
+      ...fits.map(({ ability }, i) => ({ ratings: ends[i], mean: ability.mean[0], sd: ability.sd[0] })),
+    ],
+  };
+}

@@ -6,7 +6,7 @@
  */
 
 /** A request needs tools if it lists one; which one does not matter to routing. */
-const SOME_TOOL = { type: "function", function: { name: "tool", parameters: { type: "object" } } };
+export const SOME_TOOL = { type: "function", function: { name: "tool", parameters: { type: "object" } } };
 
 /** @param {HTMLInputElement} input */
 function number(input) {
@@ -14,7 +14,7 @@ function number(input) {
 }
 
 /** @param {HTMLInputElement} input */
-function globs(input) {
+export function globs(input) {
   const list = input.value.split(",").map((glob) => glob.trim()).filter(Boolean);
   return list.length > 0 ? list : undefined;
 }

@@ -53,9 +53,11 @@ export function cheapestConstant(constants, quality) {
  */
 export function drawCurve(svg, frontier, target) {
   const [first, last] = [frontier[0], frontier[frontier.length - 1]];
-  const [low, high] = [Math.log(first.cost_usd), Math.log(last.cost_usd)];
+  // The log of no cost is nowhere: what costs less than the first point that costs something is drawn where that is.
+  const least = frontier.find(({ cost_usd: cost }) => cost > 0)?.cost_usd ?? 1;
+  const [low, high] = [least, last.cost_usd].map((cost) => Math.log(Math.max(cost, least)));
   const x = (quality) => (100 * (quality - first.quality)) / (last.quality - first.quality || 1);
-  const y = (cost) => 36 - (32 * (Math.log(cost) - low)) / (high - low || 1);
+  const y = (cost) => 36 - (32 * (Math.log(Math.max(cost, least)) - low)) / (high - low || 1);
   // Costs between two points are not straight lines on a log axis: sample along the quality axis.
   const steps = Array.from({ length: 101 }, (_, i) => first.quality + (i / 100) * (last.quality - first.quality));
   const line = (upTo) => [...steps.filter((quality) => quality < upTo), upTo]

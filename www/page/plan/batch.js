@@ -1,7 +1,9 @@
 /**
  * A batch of prompts in the router's thread: its estimates, and what is planned over them. Estimates are
- * model-major, as `router.plan` takes them: entry of prompt i and model j stands at j·capacity + i.
+ * model-major, as `router.plan` takes them: entry of prompt i and model j stands at j·capacity + i. The capacity
+ * is the batch's until all is estimated, and then the number of prompts that could be.
  */
+import { CODES } from "../format.js";
 import { toCsv } from "./csv.js";
 
 /** Prompts that are estimated in one go: a tenth of a second in which the thread answers nothing else. */
@@ -32,6 +34,9 @@ export class Batch {
   #models = [];
   #cost = new Float64Array();
   #quality = new Float64Array();
+  #capacity = 0;
+  /** Those of the models that took part last. @type {{ models: string, cost_usd: Float64Array, quality: Float64Array } | null} */
+  #part = null;
   /** Index of each row's group. @type {Uint32Array} */
   #groupOf;
   /** @type {string[]} */
@@ -67,18 +72,20 @@ export class Batch {
   }
 
   /**
-   * Estimates what is not estimated yet. When it is cancelled, what is done stays, and may be planned.
+   * Estimates what is not estimated yet. When it is cancelled, what is done stays, and may be planned. Where the
+   * catalog has other models meanwhile, it begins anew.
    * @param {{ router: import("pennyroute").Router, progress: (progress: { done: number, total: number }) => void, pause: () => Promise<void> }} context
    */
   async estimate({ router, progress, pause }) {
     const total = this.#queue.length;
     const index = new Map(this.#groups.map((name, g) => [name, g]));
     while (this.#next < total) {
-      this.#add(router, this.#queue.slice(this.#next, this.#next + PART), index);
-      this.#next = Math.min(total, this.#next + PART);
+      if (this.#add(router, this.#queue.slice(this.#next, this.#next + PART), index)) this.#next = Math.min(total, this.#next + PART);
+      else this.restart();
       progress({ done: this.#next, total });
       await pause();
     }
+    this.#compact();
     if (this.#rows.length === 0) {
       throw Object.assign(new Error(`no prompt could be estimated; the first: ${this.bad[0].reason}`), { code: "bad_request" });
     }
@@ -95,38 +102,58 @@ export class Batch {
     this.#next = 0;
     this.#rows = [];
     this.#models = [];
+    this.#part = null;
     this.#planned = null;
     this.#unfamiliar = 0;
     this.bad.length = this.#unreadable;
   }
 
-  /** Estimates some rows; one that the router refuses is told and left out. */
+  /**
+   * Estimates some rows; one that the router refuses, or that no model may take, is told and left out.
+   * @returns {boolean} false: the catalog has other models than the estimates so far
+   */
   #add(router, rows, index) {
     let estimates;
     try {
       estimates = router.estimateBatch(rows.map(({ request }) => request));
     } catch (error) {
       if (error.code !== "bad_request") throw error;
-      if (rows.length === 1) return void this.bad.push({ row: rows[0].row, column: "", reason: error.message.replace(/^requests\[0\]: /, "") });
-      for (const row of rows) this.#add(router, [row], index);
-      return;
+      if (rows.length > 1) return rows.every((row) => this.#add(router, [row], index));
+      this.bad.push({ row: rows[0].row, column: "", reason: error.message.replace(/^requests\[0\]: /, "") });
+      return true;
     }
     if (this.#models.length === 0) {
       this.#models = estimates.ids;
-      this.#cost = new Float64Array(estimates.models * this.#queue.length);
-      this.#quality = new Float64Array(estimates.models * this.#queue.length);
+      this.#capacity = this.#queue.length;
+      this.#cost = new Float64Array(estimates.models * this.#capacity);
+      this.#quality = new Float64Array(estimates.models * this.#capacity);
     }
-    const [start, capacity] = [this.#rows.length, this.#queue.length];
-    for (let j = 0; j < estimates.models; j++) {
-      const [from, to] = [j * rows.length, (j + 1) * rows.length];
-      this.#cost.set(estimates.cost_usd.subarray(from, to), j * capacity + start);
-      this.#quality.set(estimates.quality.subarray(from, to), j * capacity + start);
-    }
-    this.#unfamiliar += estimates.in_distribution.reduce((sum, familiar) => sum + 1 - familiar, 0);
-    for (const row of rows) {
-      this.#groupOf[this.#rows.length] = index.get(row.group);
+    if (estimates.ids.join() !== this.#models.join()) return false;
+    this.#part = null;
+    rows.forEach((row, i) => {
+      const refused = this.#models.every((_, j) => Number.isNaN(estimates.cost_usd[j * rows.length + i]));
+      if (refused) return void this.bad.push({ row: row.row, column: "", reason: refusal(router, row) });
+      const place = this.#rows.length;
+      for (let j = 0; j < estimates.models; j++) {
+        this.#cost[j * this.#capacity + place] = estimates.cost_usd[j * rows.length + i];
+        this.#quality[j * this.#capacity + place] = estimates.quality[j * rows.length + i];
+      }
+      this.#groupOf[place] = index.get(row.group);
+      this.#unfamiliar += 1 - estimates.in_distribution[i];
       this.#rows.push(row);
+    });
+    return true;
+  }
+
+  /** Closes the gaps that rows left that could not be estimated: what is planned then needs no copy. */
+  #compact() {
+    const queries = this.#rows.length;
+    for (const matrix of [this.#cost, this.#quality]) {
+      for (let j = 1; j < this.#models.length; j++) matrix.copyWithin(j * queries, j * this.#capacity, j * this.#capacity + queries);
     }
+    this.#cost = this.#cost.subarray(0, this.#models.length * queries);
+    this.#quality = this.#quality.subarray(0, this.#models.length * queries);
+    this.#capacity = queries;
   }
 
   /**
@@ -136,24 +163,37 @@ export class Batch {
    * @returns {import("pennyroute").PlanProblem}
    */
   #problem(models, { quality_target, budget_usd, workloads, floors }) {
-    const [queries, capacity] = [this.#rows.length, this.#queue.length];
-    const rowsOf = (matrix) => {
-      const part = new Float64Array(models.length * queries);
-      models.forEach((j, at) => part.set(matrix.subarray(j * capacity, j * capacity + queries), at * queries));
-      return part;
-    };
+    const queries = this.#rows.length;
     const limits = models.map((j) => workloads[this.#models[j]] ?? Infinity);
     const floor = this.#groups.map((name) => floors[name] ?? 0);
+    const { cost_usd, quality } = this.#estimatesOf(models);
     return {
       queries,
       models: models.length,
-      cost_usd: rowsOf(this.#cost),
-      quality: rowsOf(this.#quality),
+      cost_usd,
+      quality,
       quality_target,
       budget_usd,
       ...(limits.some(Number.isFinite) && { workloads: Float64Array.from(limits) }),
       ...(floor.some((least) => least > 0) && { groups: this.#groupOf.slice(0, queries), floors: Float64Array.from(floor) }),
     };
+  }
+
+  /**
+   * The estimates of some models, kept until others take part: for a large batch they are many megabytes.
+   * @param {number[]} models indices
+   */
+  #estimatesOf(models) {
+    const [queries, key] = [this.#rows.length, models.join()];
+    if (this.#part?.models === key) return this.#part;
+    const rowsOf = (matrix) => {
+      if (models.length === this.#models.length && queries === this.#capacity) return matrix;
+      const part = new Float64Array(models.length * queries);
+      models.forEach((j, at) => part.set(matrix.subarray(j * this.#capacity, j * this.#capacity + queries), at * queries));
+      return part;
+    };
+    this.#part = null;
+    return (this.#part = { models: key, cost_usd: rowsOf(this.#cost), quality: rowsOf(this.#quality) });
   }
 
   /**
@@ -178,6 +218,10 @@ export class Batch {
   curve(router, { workloads, policy }) {
     const models = this.#candidates(router, policy);
     const problem = this.#problem(models, { workloads, policy, floors: {} });
+    const refused = this.#rows.findIndex((_, i) => models.every((_, at) => Number.isNaN(problem.cost_usd[at * problem.queries + i])));
+    if (refused !== -1) {
+      throw Object.assign(new Error(`row ${this.#rows[refused].row} may go to none of the models that are left: allow more of them`), { code: "no_candidate" });
+    }
     return {
       queries: problem.queries,
       constants: constants(problem).map(({ at, ...constant }) => ({ model: this.#models[models[at]], ...constant })),
@@ -262,7 +306,7 @@ export class Batch {
     const { models, assignment } = this.#planned;
     return this.#rows.map((row, i) => {
       const j = models[assignment[i]];
-      const at = j * this.#queue.length + i;
+      const at = j * this.#capacity + i;
       return { query_id: row.id, model: this.#models[j], quality: this.#quality[at], cost_usd: this.#cost[at], group: row.group };
     });
   }
@@ -271,6 +315,18 @@ export class Batch {
   badCsv() {
     return new Blob([toCsv(["row", "column", "reason"], this.bad.map(({ row, column, reason }) => [row, column, reason]))], { type: "text/csv" });
   }
+}
+
+/**
+ * Why no model may take a row: the reasons, that of most models first.
+ * @param {import("pennyroute").Router} router
+ * @param {Row} row
+ */
+function refusal(router, { request }) {
+  const counts = new Map();
+  for (const { code } of router.route(request).excluded) counts.set(code, (counts.get(code) ?? 0) + 1);
+  const reasons = [...counts].sort(([, a], [, b]) => b - a).map(([code, models]) => `${models} ${CODES[code] ?? code}`);
+  return `no model may take it: ${reasons.join(", ")}`;
 }
 
 /**

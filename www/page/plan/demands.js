@@ -1,10 +1,8 @@
 /** The requirements of a plan, but for those of single models and groups, which stand in their tables. */
 import { h } from "../dom.js";
 import { modelParts, percent, usd } from "../format.js";
+import { SOME_TOOL, globs } from "../policy.js";
 import { defaultTarget, drawCurve, meanCost } from "../traffic.js";
-
-/** A request needs tools if it lists one; which one does not matter to routing. */
-const SOME_TOOL = { type: "function", function: { name: "tool", parameters: { type: "object" } } };
 
 /**
  * @param {Record<string, any>} slot
@@ -121,10 +119,4 @@ export function demandsForm(slot, onChange, onReset) {
       for (const box of providers()) box.checked = true;
     },
   };
-}
-
-/** @param {HTMLInputElement} input */
-function globs(input) {
-  const list = input.value.split(",").map((glob) => glob.trim()).filter(Boolean);
-  return list.length > 0 ? list : undefined;
 }

@@ -3,10 +3,9 @@
  * and the plan at hand. Pressing somewhere plans for the quality there.
  */
 import * as Plot from "@observablehq/plot";
-import { costTick, decades } from "../chart.js";
 import { count, percent, shortName, usd } from "../format.js";
+import { costPlot, costRange, pointerTip } from "../plot.js";
 
-const MARGIN = { top: 14, right: 16, bottom: 44, left: 46 };
 const SVG = "http://www.w3.org/2000/svg";
 
 /**
@@ -22,41 +21,27 @@ export function frontierChart({ frontier, constants, queries }, width, onTarget)
   const points = constants.filter(({ refused }) => refused === 0)
     .map(({ model, cost_usd: cost, quality }) => ({ model, cost: (cost * 1000) / queries, quality }));
   const all = [...line, ...points];
-  const costs = all.map(({ cost }) => cost).filter((cost) => cost > 0);
-  const domain = costs.length > 0 ? [Math.min(...costs) * 0.8, Math.max(...costs) * 1.25] : [0.01, 100];
+  const [low, high] = costRange(all.map(({ cost }) => cost));
+  const domain = /** @type {[number, number]} */ ([low * 0.8, high * 1.25]);
+  /** Where a cost is drawn: the axis has no zero. */
+  const shown = (cost) => Math.max(cost, domain[0]);
   const least = Math.min(...all.map(({ quality }) => quality));
-  const place = { x: "cost", y: "quality" };
+  const place = { x: ({ cost }) => shown(cost), y: "quality" };
 
-  const svg = /** @type {any} */ (Plot.plot({
-    className: "plot-svg",
-    ariaLabel: "Mean quality over cost of the batch: the best plans, and every model by itself",
-    ariaDescription: describe(line, points),
+  const svg = costPlot({
+    label: "Mean quality over cost of the batch: the best plans, and every model by itself",
+    description: describe(line, points),
     width,
     height,
-    marginTop: MARGIN.top,
-    marginRight: MARGIN.right,
-    marginBottom: MARGIN.bottom,
-    marginLeft: MARGIN.left,
-    style: { fontFamily: "inherit", fontSize: "12px", overflow: "visible" },
-    x: { type: "log", domain, label: null },
-    y: { domain: [Math.max(0, Math.floor(least * 10) / 10), 1], label: null },
+    x: domain,
+    y: [Math.max(0, Math.floor(least * 10) / 10), 1],
+    unit: "prompts",
     marks: [
-      Plot.gridX({ ticks: decades(domain, width), stroke: "var(--line)", strokeOpacity: 1 }),
-      Plot.gridY({ ticks: 5, stroke: "var(--line)", strokeOpacity: 1 }),
-      Plot.axisX({ ticks: decades(domain, width), tickFormat: costTick, tickSize: 0, tickPadding: 8, fill: "var(--muted)" }),
-      Plot.axisY({ ticks: 5, tickFormat: (value) => percent(value), tickSize: 0, tickPadding: 8, fill: "var(--muted)" }),
-      Plot.text(["US dollars per 1,000 prompts, log scale"], { frameAnchor: "bottom-right", dy: 40, fill: "var(--muted)" }),
       Plot.dot(points, { ...place, r: 3.5, fill: "var(--dot)", stroke: "var(--surface)", strokeWidth: 1, className: "constant" }),
       Plot.line(line, { ...place, stroke: "var(--ink)", strokeOpacity: 0.55, strokeWidth: 1.75 }),
-      Plot.tip(points, Plot.pointer({ ...place, title: tooltip, fill: "var(--surface)", stroke: "var(--line)", textPadding: 10, lineHeight: 1.35, maxRadius: 20 })),
+      pointerTip(points, { ...place, title: tooltip, maxRadius: 20 }),
     ],
-  }));
-
-  // Plot brings its rules as an inline <style>, which the page's policy forbids; style.css has them.
-  svg.querySelector("style")?.remove();
-  // To assistive technology it is one image, described as a whole; Plot would name every layer.
-  svg.setAttribute("role", "img");
-  for (const layer of svg.querySelectorAll("[aria-label]")) layer.removeAttribute("aria-label");
+  });
 
   const [x, y] = [svg.scale("x"), svg.scale("y")];
   svg.addEventListener("click", (event) => {
@@ -69,7 +54,7 @@ export function frontierChart({ frontier, constants, queries }, width, onTarget)
   return Object.assign(svg, {
     mark(plan) {
       if (!plan) return mark.remove();
-      mark.setAttribute("cx", String(x.apply((plan.cost_usd * 1000) / plan.queries)));
+      mark.setAttribute("cx", String(x.apply(shown((plan.cost_usd * 1000) / plan.queries))));
       mark.setAttribute("cy", String(y.apply(plan.quality)));
       svg.append(mark);
     },

@@ -171,10 +171,10 @@ const label = (value) => (value === undefined || value === null ? "" : typeof va
  * The records of a file, a piece of it at a time.
  * @param {File} file
  * @param {Format} format
- * @param {(bytes: number) => void} onBytes
+ * @param {(bytes: number) => void} [onBytes] how many of the file's bytes are read
  * @returns {AsyncGenerator<Iterable<Record>>}
  */
-async function* recordsOf(file, format, onBytes) {
+export async function* recordsOf(file, format, onBytes) {
   const parse = format === "csv" ? csvRecords(file.name) : lineRecords(format);
   const pieces = texts(file, onBytes);
   let records = 0;

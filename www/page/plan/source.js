@@ -47,8 +47,10 @@ export function sourceCard(slot, app, onBatch) {
   }
 
   const look = (next, format) => run(async (signal) => {
-    found = await client.call("planInspect", { file: next, format }, { signal });
-    file = next;
+    const inspected = await client.call("planInspect", { file: next, format }, { signal });
+    // A file that was chosen meanwhile is the one that is wanted.
+    signal.throwIfAborted();
+    [file, found] = [next, inspected];
     showColumns();
     stage("columns");
     slot.said.textContent = `${found.name}: ${found.columns.length} columns. Confirm which is the prompt.`;
@@ -87,7 +89,8 @@ export function sourceCard(slot, app, onBatch) {
       batch = await client.call("planEstimate", { again }, {
         signal,
         onProgress: ({ done, total }) => {
-          if (from === null) [start, from] = [performance.now(), done];
+          // Another catalog begins anew.
+          if (from === null || done < from) [start, from] = [performance.now(), done];
           const rate = (done - from) / ((performance.now() - start) / 1000);
           slot.progress.value = done / total;
           slot.doing.textContent = `${count(done)} of ${count(total)} prompts${rate > 0 ? `, ${count(rate)} a second, ${duration((total - done) / rate)} left` : ""}`;
