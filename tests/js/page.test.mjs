@@ -217,7 +217,8 @@ describe("page", { skip: executable === undefined }, () => {
     const read = (name) => readFile(join(site.folder, name), "utf8");
     const digest = (text) => `sha256-${createHash("sha256").update(text).digest("base64")}`;
     const [index, worker] = [await read("index.html"), await read("offline.js")];
-    const [build] = (await page.evaluate(() => caches.keys())).map((key) => key.replace("pennyroute-", ""));
+    const [copy] = await page.evaluate(() => caches.keys());
+    const build = copy.split(" ").at(-1);
     const newer = index.replace("Pick the cheapest", "Still pick the cheapest");
     const newerWorker = worker.replace(digest(index), digest(newer)).replace(build, "newer");
     try {
@@ -229,7 +230,7 @@ describe("page", { skip: executable === undefined }, () => {
           if (installing === null) return resolve();
           installing.onstatechange = () => installing.state === "redundant" && resolve();
         })));
-      assert.equal(await page.evaluate((key) => caches.match("index.html", { cacheName: key }).then(Boolean), `pennyroute-${build}`), true);
+      assert.equal(await page.evaluate((key) => caches.match("index.html", { cacheName: key }).then(Boolean), copy), true);
       problems.length = 0; // the browser's own words on the file that does not match
 
       await writeFile(join(site.folder, "index.html"), newer);
@@ -240,7 +241,7 @@ describe("page", { skip: executable === undefined }, () => {
       await Promise.all([page.waitForEvent("load"), page.getByRole("button", { name: "Use it" }).click()]);
       await page.locator("#plot .plot-svg").waitFor();
       assert.match(await described(), /^Still pick/);
-      assert.deepEqual(await page.evaluate(() => caches.keys()), ["pennyroute-newer"]);
+      assert.deepEqual(await page.evaluate(() => caches.keys()), [copy.replace(build, "newer")]);
       await context.setOffline(true);
       await page.reload();
       await page.locator("#plot .plot-svg").waitFor();
@@ -267,7 +268,7 @@ describe("page", { skip: executable === undefined }, () => {
       Object.defineProperty(globalThis, "localStorage", { get: () => { throw new DOMException("no", "SecurityError"); } });
     });
     const { page, view, problems, close } = await open({ prepare });
-    await page.getByRole("alert").filter({ hasText: /Nothing is kept: this browser denies it storage/ }).waitFor();
+    await page.getByRole("alert").filter({ hasText: /No more is kept: this browser denies it storage/ }).waitFor();
     await next(page, () => view.getByLabel("Deny").fill("openai/*"));
     assert.deepEqual(problems, []);
     await close();
