@@ -5,8 +5,8 @@
 import { connect } from "./page/client.js";
 import { byId, h } from "./page/dom.js";
 import { keptLine } from "./page/kept.js";
-import { serveOffline } from "./page/offline.js";
-import { State, readKept } from "./page/state.js";
+import { forgetOffline, serveOffline } from "./page/offline.js";
+import { State } from "./page/state.js";
 import * as first from "./page/try.js";
 
 /** Views by the hash that shows them, which is their section's id too. */
@@ -20,8 +20,11 @@ const VIEWS = {
 /**
  * What the views share. Events: `loading`, `progress` ({ loaded, total }), `failed` ({ error }), `catalog`
  * once the router is there and whenever its catalog has changed, by hand or by a rating, and `settings`
- * when they have changed elsewhere than in their view; `kept` when what is kept has, and `shown` as
+ * when the policy has changed elsewhere than in its view; `kept` when what is kept has, and `shown` as
  * another view is.
+ *
+ * Changes and ratings are put to use one at a time, each over what the one before it has left: so they are
+ * given as functions of what there is.
  */
 export class App extends EventTarget {
   client = connect((loaded, total) => this.emit("progress", { loaded, total }));
@@ -47,12 +50,9 @@ export class App extends EventTarget {
   async #load() {
     this.emit("loading");
     try {
-      await opened;
-      const { catalog, predictor, unused } = await this.client.call("load", this.#applied());
-      this.unused = unused;
-      this.loaded = true;
-      byId("versions").textContent = `Catalog ${catalog}, predictor ${predictor}.`;
-      this.emit("catalog");
+      this.client.revive();
+      await Promise.all([opened, this.client.call("load")]);
+      await this.#inTurn(() => this.#use());
     } catch (error) {
       this.emit("failed", { error });
     }
@@ -78,41 +78,98 @@ export class App extends EventTarget {
     settle();
   }
 
-  /** Puts changes to the catalog to use and keeps them, or throws what is wrong with them. @param {import("./page/state.js").Changes} changes */
-  async change(changes) {
-    await this.client.call("apply", { ...this.#applied(), changes });
-    await this.state.set("changes", Object.keys(changes).length > 0 ? changes : undefined);
-    this.emit("catalog");
+  /**
+   * Puts changes to the catalog to use and keeps them, or throws what is wrong with them.
+   * @param {(changes: import("./page/state.js").Changes) => import("./page/state.js").Changes} update
+   */
+  change(update) {
+    return this.#inTurn(async () => {
+      const changes = update(this.state.settings.changes ?? {});
+      await this.client.call("apply", { ...this.#applied(), changes });
+      await this.state.set("changes", Object.keys(changes).length > 0 ? changes : undefined);
+      await this.#renew();
+    });
   }
 
   /** Learns from outcomes and keeps them, or throws what is wrong with them. @param {import("pennyroute").GradedOutcome[]} outcomes */
-  async rate(outcomes) {
-    const ratings = this.state.ratingsOf(outcomes);
-    await this.client.call("apply", { ...this.#applied(), ratings: [...this.state.ratings, ...ratings] });
-    await this.state.addRatings(ratings);
-    this.emit("catalog");
+  rate(outcomes) {
+    return this.#inTurn(async () => {
+      const ratings = this.state.ratingsOf(outcomes);
+      await this.client.call("apply", { ...this.#applied(), ratings: [...this.state.ratings, ...ratings] });
+      await this.state.addRatings(ratings);
+      await this.#renew();
+    });
   }
 
-  /** Takes ratings back. @param {string[]} ids */
-  async unrate(ids) {
-    await this.state.removeRatings(new Set(ids));
-    await this.reapply();
+  /**
+   * Takes ratings back, and returns them.
+   * @param {(ratings: import("./page/state.js").Rating[]) => import("./page/state.js").Rating[]} choose
+   */
+  unrate(choose) {
+    return this.#inTurn(async () => {
+      const chosen = choose(this.state.ratings);
+      await this.state.removeRatings(new Set(chosen.map(({ id }) => id)));
+      await this.#reapply();
+      return chosen;
+    });
   }
 
-  /** Takes up what another browser has kept (`State.export`), or throws what is wrong with it. @param {any} kept */
-  async restore(kept) {
-    const { settings, ratings } = readKept(kept);
-    await this.client.call("apply", { changes: settings.changes ?? {}, ratings });
-    await this.state.replace({ settings, ratings });
-    this.emit("settings");
-    this.emit("catalog");
+  /** Takes up what another browser has kept, out of a file of it, or throws what is wrong with it. @param {File} file */
+  restore(file) {
+    return this.#inTurn(async () => {
+      const { settings, ratings } = await this.client.call("readBackup", { file });
+      await this.client.call("apply", { changes: settings.changes ?? {}, ratings });
+      await this.state.replace({ settings, ratings });
+      this.emit("settings");
+      await this.#renew();
+    });
+  }
+
+  /** Forgets all that this browser keeps of the page. */
+  erase() {
+    return this.#inTurn(async () => {
+      try {
+        await forgetOffline();
+        await this.state.erase();
+      } finally {
+        this.emit("settings");
+        await this.#reapply();
+      }
+    });
   }
 
   /** After what is kept has changed: puts it to use. */
-  async reapply() {
-    if (!this.loaded) return;
-    await this.client.call("apply", this.#applied());
+  reapply() {
+    return this.#inTurn(() => this.#reapply());
+  }
+
+  async #reapply() {
+    if (this.loaded) await this.#use();
+    else this.emit("kept");
+  }
+
+  /** Puts what is kept to use, as far as that can be. */
+  async #use() {
+    await this.#renew(await this.client.call("use", this.#applied()));
+  }
+
+  /** The router has another catalog. @param {{ code: string, message: string }} [unused] */
+  async #renew(unused) {
+    const { catalog, predictor } = await this.client.call("versions");
+    this.unused = unused;
+    this.loaded = true;
+    byId("versions").textContent = `Catalog ${catalog}, predictor ${predictor}.`;
     this.emit("catalog");
+  }
+
+  /** Ends with the last action that was asked for. @type {Promise<unknown>} */
+  #turns = Promise.resolve();
+
+  /** @template T @param {() => Promise<T>} action @returns {Promise<T>} */
+  #inTurn(action) {
+    const turn = this.#turns.then(action);
+    this.#turns = turn.catch(() => {});
+    return turn;
   }
 
   #applied() {
@@ -125,9 +182,10 @@ const opened = app.state.open();
 /** Views that are mounted, or being so. @type {Map<string, Promise<void>>} */
 const mounted = new Map();
 
-app.state.addEventListener("change", () => {
-  app.emit("settings");
-  app.reapply();
+app.state.addEventListener("change", ({ what }) => {
+  if (what === "policy" || what === "all") app.emit("settings");
+  if (what === "policy" || what === "prompts") app.emit("kept");
+  else app.reapply();
 });
 
 /** The view of the address: `#models`, `#try?quality=0.9`, or that of an element, such as the table. */
@@ -172,6 +230,11 @@ async function mount(name) {
 
 mounted.set("try", mount("try"));
 addEventListener("hashchange", show);
+// Within the view that is shown, which the address of an element of it would not be for every view.
+document.querySelector("a.skip").addEventListener("click", (event) => {
+  event.preventDefault();
+  byId(viewOf(location.hash)).querySelector("h1").focus();
+});
 show();
 keptLine(app);
 app.load();

@@ -8,7 +8,10 @@
 
 /** Path → digest, as in `integrity`. @type {Record<string, string>} */
 const FILES = globalThis.FILES;
-const CACHE = `pennyroute-${globalThis.BUILD}`;
+const scope = new URL("./", location.href);
+/** Copies of this folder's page begin so: the host may have others. A path has no spaces. */
+const COPIES = `pennyroute ${scope.pathname} `;
+const CACHE = COPIES + globalThis.BUILD;
 
 addEventListener("install", (event) => event.waitUntil(copy()));
 addEventListener("activate", (event) => event.waitUntil(forget()));
@@ -21,7 +24,6 @@ addEventListener("fetch", (event) => {
 /** The file of a URL in the worker's scope; the folder itself is its index. */
 function pathOf(url) {
   const { origin, pathname } = new URL(url);
-  const scope = new URL("./", location.href);
   if (origin !== scope.origin || !pathname.startsWith(scope.pathname)) return "";
   return decodeURIComponent(pathname.slice(scope.pathname.length)) || "index.html";
 }
@@ -33,7 +35,7 @@ async function copy() {
 
 /** Copies of other builds. */
 async function forget() {
-  const others = (await caches.keys()).filter((key) => key.startsWith("pennyroute-") && key !== CACHE);
+  const others = (await caches.keys()).filter((key) => key.startsWith(COPIES) && key !== CACHE);
   await Promise.all(others.map((key) => caches.delete(key)));
 }
 

@@ -8,6 +8,7 @@
  * A call that takes long gives way to others between its parts, where it also sees that it is cancelled.
  */
 import { Router } from "pennyroute";
+import { readBackup } from "./page/backup.js";
 import { apply, catalogMethods } from "./page/catalog-methods.js";
 import { planMethods } from "./page/plan-methods.js";
 
@@ -29,21 +30,23 @@ function begin() {
 
 /** @type {Record<string, (argument: any, context: Context) => unknown>} */
 const METHODS = {
-  /**
-   * Loads the router and puts to use what the page has kept; its versions. `unused`: why what was kept
-   * cannot be used any more, in which case it is left out.
-   */
-  async load(kept) {
+  async load() {
     router ??= await (loading ??= begin());
-    let unused;
+  },
+
+  versions: () => router.versions,
+
+  /** Puts to use what was kept. Where that cannot be used any more it is left out, and this answers why. */
+  use(kept) {
     try {
       apply(router, kept);
     } catch (error) {
-      unused = { code: error.code ?? "internal", message: error.message };
       apply(router, { changes: {}, ratings: [] });
+      return { code: error.code ?? "internal", message: error.message };
     }
-    return { ...router.versions, unused };
   },
+
+  readBackup: ({ file }) => readBackup(file),
 
   /** What targets cost over traffic. */
   traffic() {
@@ -63,6 +66,7 @@ const METHODS = {
 
   ...catalogMethods,
   ...planMethods,
+
 };
 
 /** Calls that are under way. @type {Map<number, AbortController>} */

@@ -66,10 +66,7 @@ describe("Firefox", { skip: executable === undefined }, () => {
   test("the page decides as it is typed, without an error or a request to another origin", async () => {
     const tab = await browser.newPage();
     await tab.setViewport({ width: 1280, height: 900 });
-    const problems = [];
-    tab.on("console", (message) => ["error", "warn"].includes(message.type()) && problems.push(message.text()));
-    tab.on("pageerror", (error) => problems.push(error.message));
-    tab.on("request", (request) => request.url().startsWith(pageSite.url) || problems.push(`request to ${request.url()}`));
+    const problems = watch(tab);
     await tab.goto(pageSite.url);
     await tab.locator(".plot-svg").wait();
 
@@ -86,6 +83,48 @@ describe("Firefox", { skip: executable === undefined }, () => {
     assert.deepEqual(problems, []);
     await tab.close();
   });
+
+  test("its other views work: a plan, a price, a rating, and all of it erased", async () => {
+    const tab = await browser.newPage();
+    await tab.setViewport({ width: 1280, height: 900 });
+    const problems = watch(tab);
+    const press = (selector) => tab.locator(selector).click();
+    await tab.goto(`${pageSite.url}/#plan`);
+    await press("#plan [data-slot=sample]");
+    await tab.locator("#plan [data-slot=models] tbody tr").wait();
+
+    await press("nav [href='#models']");
+    await press("#models tbody .open");
+    await tab.locator("#edit-input").fill("7.1255");
+    await press("#models .edit .primary");
+    await tab.locator("#models tr.changed ::-p-text($7.1255)").wait();
+    assert.equal(await tab.$("dialog[open]"), null);
+
+    await press("nav [href='#learn']");
+    await tab.locator("#learn [data-slot=decision] .chosen").wait();
+    await press("#learn [data-slot=right]");
+    await tab.locator("#learn .track .level-chart").wait();
+    await tab.locator("#kept ::-p-text(1 change to the catalog, 1 rating with its prompt)").wait();
+    await tab.reload();
+    await tab.locator("#learn .track .level-chart").wait();
+
+    await press("#kept-erase");
+    await press("#erase [value=erase]");
+    await tab.waitForFunction(() => document.getElementById("kept").textContent === "Everything is erased.");
+    await tab.waitForFunction(() => document.querySelector("#learn .track") === null);
+    assert.equal(await tab.evaluate(async () => (await indexedDB.databases()).length), 0);
+    assert.deepEqual(problems, []);
+    await tab.close();
+  });
+
+  /** Errors, warnings and requests to other origins of a tab from now on, as they come. */
+  function watch(tab) {
+    const problems = [];
+    tab.on("console", (message) => ["error", "warn"].includes(message.type()) && problems.push(message.text()));
+    tab.on("pageerror", (error) => problems.push(error.message));
+    tab.on("request", (request) => /^(blob|data):/.test(request.url()) || request.url().startsWith(pageSite.url) || problems.push(`request to ${request.url()}`));
+    return problems;
+  }
 });
 
 async function receipt(tab) {

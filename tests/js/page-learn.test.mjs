@@ -1,6 +1,8 @@
 /** *Learn*: ratings move abilities, are taken back, kept, taken elsewhere and erased. */
 import assert from "node:assert/strict";
-import { readFile } from "node:fs/promises";
+import { mkdtemp, readFile, rm, truncate, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
 import { after, before, describe, test } from "node:test";
 import { findChromium } from "./browser.mjs";
 import { LOOKS, assertPresentable, startSite, watch } from "./site.mjs";
@@ -58,6 +60,61 @@ describe("Learn", { skip: executable === undefined }, () => {
     assert.equal(await lastLevel(view), second);
     await view.getByRole("button", { name: "Erase the ratings" }).click();
     await view.locator(".track").waitFor({ state: "detached" });
+    assert.deepEqual(problems, []);
+    await close();
+  });
+
+  test("quick ratings all count, and keys held down rate once", async () => {
+    const { page, view, problems, close } = await open();
+    await ask(view, PROMPT);
+    await rate(view, () => view.getByRole("button", { name: /^Right/ }).evaluate((button) => {
+      for (let i = 0; i < 3; i++) button.click();
+    }), 3);
+    assert.equal(await view.locator(".rated .pill").count(), 3);
+    await view.getByLabel("Prompt", { exact: true }).focus();
+    await page.keyboard.down("Control");
+    await page.keyboard.down("Enter");
+    await page.keyboard.down("Enter");
+    await page.keyboard.up("Control");
+    await view.locator(".track").filter({ hasText: "4 of 4 right" }).waitFor();
+    // Two at once take back one each, and the focus goes on to a rating that is left.
+    await view.getByRole("button", { name: "Undo the last" }).evaluate((button) => {
+      for (let i = 0; i < 2; i++) button.click();
+    });
+    await view.locator(".track").filter({ hasText: "2 of 2 right" }).waitFor();
+    const remove = view.getByRole("button", { name: /^Remove the rating/ });
+    await rate(view, () => remove.first().press("Enter"), 1);
+    assert.match(await page.evaluate(() => document.activeElement.ariaLabel), /^Remove the rating/);
+    await remove.press("Enter");
+    await view.locator(".track").waitFor({ state: "detached" });
+    assert.match(await page.evaluate(() => document.activeElement.textContent), /^Right/);
+    assert.deepEqual(problems, []);
+    await close();
+  });
+
+  test("the decision is by the policy, and another price is no effect of ratings", async () => {
+    const { page, view, problems, close } = await open();
+    await ask(view, PROMPT);
+    const chosen = await view.getByLabel("Answered by").inputValue();
+    await page.getByRole("link", { name: "Try", exact: true }).click();
+    await page.locator("#deny").fill(chosen);
+    await page.locator("#deny").blur();
+    await page.getByRole("link", { name: "Learn", exact: true }).click();
+    const name = view.locator("[data-slot=decision] .chosen, [data-slot=decision] .byline .provider");
+    await page.waitForFunction((id) => document.getElementById("rate-model").value !== id, chosen);
+    const [model, maker] = [await view.getByLabel("Answered by").inputValue(), await name.last().textContent()];
+    assert.ok(model.startsWith(maker.split(" ")[0]), `${model} by ${maker}`);
+
+    await page.getByRole("link", { name: "Models", exact: true }).click();
+    await page.locator("#models").getByLabel("Search by name").fill(model);
+    await page.locator("#models tbody .open").first().click();
+    const dialog = page.getByRole("dialog");
+    await dialog.getByLabel("Output", { exact: true }).fill("900");
+    await dialog.getByRole("button", { name: "Save" }).click();
+    await dialog.waitFor({ state: "hidden" });
+    await page.getByRole("link", { name: "Learn", exact: true }).click();
+    await page.waitForFunction((id) => document.getElementById("rate-model").value !== id, model);
+    assert.equal(await view.locator("[data-slot=decision] .moved").count(), 0);
     assert.deepEqual(problems, []);
     await close();
   });
@@ -170,6 +227,15 @@ describe("Learn", { skip: executable === undefined }, () => {
     const restore = (kept) => page.locator("#restore-file").setInputFiles({ name: "kept.json", mimeType: "application/json", buffer: Buffer.from(JSON.stringify(kept)) });
     await restore({ ...JSON.parse(text), version: 2 });
     await page.locator("#restore-error").filter({ hasText: "unsupported_version" }).waitFor();
+    const folder = await mkdtemp(join(tmpdir(), "pennyroute-large-"));
+    try {
+      await writeFile(join(folder, "large.json"), "");
+      await truncate(join(folder, "large.json"), 101e6);
+      await page.locator("#restore-file").setInputFiles(join(folder, "large.json"));
+      await page.locator("#restore-error").filter({ hasText: "too_large" }).filter({ hasText: "101 MB; up to 100 MB" }).waitFor();
+    } finally {
+      await rm(folder, { recursive: true, force: true });
+    }
     await restore(JSON.parse(text));
     await view.locator(".track").filter({ hasText: "1 of 1 right" }).waitFor();
     await page.locator("#restore-error").waitFor({ state: "hidden" });

@@ -84,19 +84,42 @@ describe("Models", { skip: executable === undefined }, () => {
     await dialog.getByLabel("Input", { exact: true }).fill("-1");
     await dialog.getByRole("button", { name: "Save" }).click();
     await dialog.getByRole("alert").filter({ hasText: "Input: must be 0 or more" }).waitFor();
-    await dialog.getByLabel("Input", { exact: true }).fill("7.25");
+    // What the router refuses is said where it is seen.
+    await dialog.getByLabel("Input", { exact: true }).fill("1e300");
+    await dialog.getByRole("button", { name: "Save" }).click();
+    await dialog.getByRole("alert").locator("code").filter({ hasText: "bad_" }).waitFor();
+    await dialog.getByLabel("Input", { exact: true }).fill("7.1255");
     await dialog.getByRole("button", { name: "Save" }).click();
     await dialog.waitFor({ state: "hidden" });
+    await view.getByText("1 change to the shipped catalog").waitFor();
+    assert.equal(await page.evaluate(() => document.activeElement.closest("tr")?.dataset.model), model.id);
     await view.getByText("1 change to the shipped catalog").click();
-    await view.locator(".changes li").filter({ hasText: `input price $${model.cost.input} → $7.25` }).waitFor();
+    await view.locator(".changes li").filter({ hasText: `input price $${model.cost.input} → $7.1255` }).waitFor();
 
     await page.reload();
-    await view.locator("tr.changed").filter({ hasText: "$7.25" }).waitFor();
+    await view.locator("tr.changed").filter({ hasText: "$7.1255" }).waitFor();
     // Receipts do not claim the shipped catalog any more.
     assert.match(await page.locator("#versions").textContent(), /\+local/);
     await view.getByText("1 change to the shipped catalog").click();
     await view.getByRole("button", { name: `Undo the change of ${model.id}` }).click();
     await view.locator("tr.changed").waitFor({ state: "hidden" });
+    assert.equal(await page.evaluate(() => document.activeElement.dataset.slot), "table");
+    assert.deepEqual(problems, []);
+    await close();
+  });
+
+  test("a price of zero is a price", async () => {
+    const { page, view, problems, close } = await open();
+    const model = shipped.models[0];
+    await view.getByRole("button", { name: model.base, exact: true }).click();
+    const dialog = page.getByRole("dialog", { name: model.base });
+    await dialog.getByLabel("Input", { exact: true }).fill("0");
+    await dialog.getByRole("button", { name: "Save" }).click();
+    await dialog.waitFor({ state: "hidden" });
+    await page.getByRole("link", { name: "Try", exact: true }).click();
+    const row = page.locator(`#table tr[data-model="${model.id}"]`);
+    await row.waitFor();
+    assert.equal(await row.filter({ hasText: "price unknown" }).count(), 0);
     assert.deepEqual(problems, []);
     await close();
   });
@@ -172,6 +195,13 @@ describe("Models", { skip: executable === undefined }, () => {
       await alert(view).filter({ hasText: words }).waitFor();
       assert.equal(await alert(view).locator("code").textContent(), code, name);
     }
+    await view.locator("[data-slot=import-file]").evaluate((input) => {
+      const data = new DataTransfer();
+      data.items.add(new File([new Uint8Array(21e6)], "large.json"));
+      input.files = data.files;
+      input.dispatchEvent(new Event("change"));
+    });
+    await alert(view).filter({ hasText: "too_large" }).filter({ hasText: "21 MB; up to 20 MB" }).waitFor();
     assert.equal(await view.locator("tr.changed").count(), 0);
     assert.equal(await view.locator("tbody tr").count(), shipped.models.length);
     assert.deepEqual(problems, []);

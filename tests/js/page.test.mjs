@@ -1,10 +1,11 @@
 /** The page in Chromium, as built for a static host: its shell and *Try*. The other views have files of their own. */
 import assert from "node:assert/strict";
 import { createHash } from "node:crypto";
-import { readFile, writeFile } from "node:fs/promises";
+import { cp, mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, before, describe, test } from "node:test";
-import { findChromium } from "./browser.mjs";
+import { findChromium, serve } from "./browser.mjs";
 import { LOOKS, assertPresentable, startSite, watch } from "./site.mjs";
 
 const executable = findChromium();
@@ -108,6 +109,20 @@ describe("page", { skip: executable === undefined }, () => {
     await close();
   });
 
+  test("a worker that cannot be started says so and can be tried again", async () => {
+    let broken = true;
+    const prepare = (context) => context.route(/\/worker\.js$/, (route) => (broken ? route.fulfill({ status: 404 }) : route.continue()));
+    const { page, close } = await site.open({ settled: false, prepare });
+    const alert = page.locator("#decision").getByRole("alert").getByText("could not be started");
+    await alert.waitFor();
+    await page.getByRole("button", { name: "Try again" }).click();
+    await alert.waitFor();
+    broken = false;
+    await page.getByRole("button", { name: "Try again" }).click();
+    await page.locator("#plot .plot-svg").waitFor();
+    await close();
+  });
+
   test("the table sorts from the keyboard", async () => {
     const { page, view, close } = await open();
     const header = view.getByRole("button", { name: "Quality", exact: true });
@@ -159,6 +174,16 @@ describe("page", { skip: executable === undefined }, () => {
     assert.match(link, /#try\?deny=openai%2F\*&json=1$/);
     const other = await site.open({ hash: `?${new URL(link).hash}` });
     assert.equal(await other.page.locator("#deny").inputValue(), "openai/*");
+    // It counts until another is kept.
+    await other.page.reload();
+    await other.page.locator("#plot .plot-svg").waitFor();
+    assert.equal(await other.page.locator("#deny").inputValue(), "openai/*");
+    await other.page.locator("#deny").fill("anthropic/*");
+    await other.page.locator("#deny").blur();
+    await other.page.locator("#kept").filter({ hasText: "your policy" }).waitFor();
+    await other.page.reload();
+    await other.page.locator("#plot .plot-svg").waitFor();
+    assert.equal(await other.page.locator("#deny").inputValue(), "anthropic/*");
     await other.close();
     assert.deepEqual(problems, []);
     await close();
@@ -177,6 +202,9 @@ describe("page", { skip: executable === undefined }, () => {
     await page.goBack();
     assert.match(await page.title(), /^Models/);
     assert.equal(await page.locator("nav [aria-current]").textContent(), "Models");
+    await page.getByRole("link", { name: "Skip to the content" }).press("Enter");
+    assert.equal(await focused(), "Models");
+    assert.ok(await page.locator("#models").isVisible());
     await page.goForward();
     assert.ok(await page.locator("#learn").isVisible());
     // An element's address shows the view that it is in.
@@ -211,13 +239,46 @@ describe("page", { skip: executable === undefined }, () => {
     await close();
   });
 
+  test("it works in a folder of a host, and keeps to it", async () => {
+    const parent = await mkdtemp(join(tmpdir(), "pennyroute-host-"));
+    await cp(site.folder, join(parent, "tools/pennyroute"), { recursive: true });
+    const host = await serve(parent, { "/tools/other.js": "" });
+    const context = await site.browser.newContext();
+    try {
+      const page = await context.newPage();
+      const problems = watch(page, host.url);
+      await page.goto(`${host.url}/tools/pennyroute/`);
+      await page.locator("#offline").filter({ hasText: "Works offline" }).waitFor();
+      // Of another page, in the folder above.
+      await page.evaluate(async () => {
+        await caches.open("pennyroute /tools/ other");
+        await navigator.serviceWorker.register("../other.js");
+      });
+      await context.setOffline(true);
+      await page.reload();
+      await page.locator("#plot .plot-svg").waitFor();
+      await page.getByRole("button", { name: "Erase everything" }).click();
+      await page.getByRole("dialog").getByRole("button", { name: "Erase", exact: true }).click();
+      await page.locator("#kept").filter({ hasText: "Everything is erased." }).waitFor();
+      assert.deepEqual(await page.evaluate(() => caches.keys()), ["pennyroute /tools/ other"]);
+      const left = await page.evaluate(async () => (await navigator.serviceWorker.getRegistrations()).map(({ scope }) => new URL(scope).pathname));
+      assert.deepEqual(left, ["/tools/"]);
+      assert.deepEqual(problems, []);
+    } finally {
+      await context.close();
+      await host.close();
+      await rm(parent, { recursive: true, force: true });
+    }
+  });
+
   test("a newer build is offered, and taken as a whole", async () => {
     const { page, context, problems, close } = await open();
     await page.locator("#offline").filter({ hasText: "Works offline" }).waitFor();
     const read = (name) => readFile(join(site.folder, name), "utf8");
     const digest = (text) => `sha256-${createHash("sha256").update(text).digest("base64")}`;
     const [index, worker] = [await read("index.html"), await read("offline.js")];
-    const [build] = (await page.evaluate(() => caches.keys())).map((key) => key.replace("pennyroute-", ""));
+    const [copy] = await page.evaluate(() => caches.keys());
+    const build = copy.split(" ").at(-1);
     const newer = index.replace("Pick the cheapest", "Still pick the cheapest");
     const newerWorker = worker.replace(digest(index), digest(newer)).replace(build, "newer");
     try {
@@ -229,18 +290,25 @@ describe("page", { skip: executable === undefined }, () => {
           if (installing === null) return resolve();
           installing.onstatechange = () => installing.state === "redundant" && resolve();
         })));
-      assert.equal(await page.evaluate((key) => caches.match("index.html", { cacheName: key }).then(Boolean), `pennyroute-${build}`), true);
+      assert.equal(await page.evaluate((key) => caches.match("index.html", { cacheName: key }).then(Boolean), copy), true);
       problems.length = 0; // the browser's own words on the file that does not match
 
       await writeFile(join(site.folder, "index.html"), newer);
       await page.reload();
+      const other = await context.newPage();
+      await other.goto(site.url);
+      await other.locator("#plot .plot-svg").waitFor();
       await page.getByRole("button", { name: "Use it" }).waitFor();
       const described = () => page.locator("meta[name=description]").getAttribute("content");
       assert.match(await described(), /^Pick/);
       await Promise.all([page.waitForEvent("load"), page.getByRole("button", { name: "Use it" }).click()]);
       await page.locator("#plot .plot-svg").waitFor();
       assert.match(await described(), /^Still pick/);
-      assert.deepEqual(await page.evaluate(() => caches.keys()), ["pennyroute-newer"]);
+      // The files of the other tab's build are gone with it.
+      await Promise.all([other.waitForEvent("load"), other.getByRole("button", { name: "Load it again" }).click()]);
+      assert.match(await other.locator("meta[name=description]").getAttribute("content"), /^Still pick/);
+      await other.close();
+      assert.deepEqual(await page.evaluate(() => caches.keys()), [copy.replace(build, "newer")]);
       await context.setOffline(true);
       await page.reload();
       await page.locator("#plot .plot-svg").waitFor();
@@ -254,11 +322,14 @@ describe("page", { skip: executable === undefined }, () => {
 
   test("where the host's policy blocks WebAssembly it says so, and how to allow it", async () => {
     const strict = await startSite(executable, { headers: { "content-security-policy": "script-src 'self'" } });
-    const { page } = await strict.open({ settled: false });
-    const alert = page.locator("#decision").getByRole("alert");
-    await alert.getByText("wasm_blocked").waitFor();
-    assert.match(await alert.textContent(), /wasm-unsafe-eval/);
-    await strict.close();
+    try {
+      const { page } = await strict.open({ settled: false });
+      const alert = page.locator("#decision").getByRole("alert");
+      await alert.getByText("wasm_blocked").waitFor();
+      assert.match(await alert.textContent(), /wasm-unsafe-eval/);
+    } finally {
+      await strict.close();
+    }
   });
 
   test("without storage it works, and says that nothing is kept", async () => {
@@ -267,7 +338,7 @@ describe("page", { skip: executable === undefined }, () => {
       Object.defineProperty(globalThis, "localStorage", { get: () => { throw new DOMException("no", "SecurityError"); } });
     });
     const { page, view, problems, close } = await open({ prepare });
-    await page.getByRole("alert").filter({ hasText: /Nothing is kept: this browser denies it storage/ }).waitFor();
+    await page.getByRole("alert").filter({ hasText: /No more is kept: this browser denies it storage/ }).waitFor();
     await next(page, () => view.getByLabel("Deny").fill("openai/*"));
     assert.deepEqual(problems, []);
     await close();
@@ -277,9 +348,18 @@ describe("page", { skip: executable === undefined }, () => {
     const prepare = (context) => context.addInitScript(() => {
       IDBObjectStore.prototype.put = () => { throw new DOMException("full", "QuotaExceededError"); };
     });
-    const { page, view, problems, close } = await open({ prepare });
+    const { page, view, context, problems, close } = await open({ prepare });
     await view.getByLabel("Answers in JSON").check();
-    await page.getByRole("alert").filter({ hasText: "the storage of this browser is full" }).waitFor();
+    await page.getByRole("alert").filter({ hasText: "No more is kept: the storage of this browser is full" }).waitFor();
+    assert.ok(await view.getByLabel("Answers in JSON").isChecked());
+    // What another tab writes does not take it away.
+    await page.evaluate(() => new Promise((resolve) => {
+      const heard = new BroadcastChannel("pennyroute");
+      heard.onmessage = resolve;
+      const other = new BroadcastChannel("pennyroute");
+      other.postMessage({ written: "policy" });
+    }));
+    await next(page, () => view.getByLabel("Deny").fill("openai/*"));
     assert.ok(await view.getByLabel("Answers in JSON").isChecked());
     assert.deepEqual(problems, []);
     await close();
@@ -295,6 +375,24 @@ describe("page", { skip: executable === undefined }, () => {
     await second.locator("#cap").blur();
     await page.waitForFunction(() => document.getElementById("cap").value === "0.02");
     assert.equal(await view.getByLabel("Most per call").inputValue(), "0.02");
+
+    // A rating in one leaves the policy of a link in the other, and what is being typed.
+    const linked = await context.newPage();
+    await linked.goto(`${site.url}/#try?deny=openai%2F*`);
+    await linked.locator("#plot .plot-svg").waitFor();
+    await second.goto(`${site.url}/#learn`);
+    await second.locator("#learn [data-slot=decision] .chosen").waitFor();
+    await second.getByRole("button", { name: /^Right/ }).click();
+    await linked.locator("#kept").filter({ hasText: "1 rating" }).waitFor();
+    assert.equal(await linked.locator("#deny").inputValue(), "openai/*");
+
+    // What one erases is gone in all, and what is kept then is kept for all.
+    await second.getByRole("button", { name: "Erase everything" }).click();
+    await second.getByRole("dialog").getByRole("button", { name: "Erase", exact: true }).click();
+    await page.waitForFunction(() => document.getElementById("cap").value === "");
+    await page.locator("#cap").fill("0.03");
+    await page.locator("#cap").blur();
+    await linked.waitForFunction(() => document.getElementById("cap").value === "0.03");
     assert.deepEqual([problems, others], [[], []]);
     await close();
   });

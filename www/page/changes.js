@@ -6,7 +6,7 @@
  * @typedef {import("pennyroute").CatalogModel} Model
  * @typedef {import("./state.js").Changes} Changes
  */
-import { count, usd } from "./format.js";
+import { count, price } from "./format.js";
 
 /** @param {Catalog} shipped @param {Changes} changes @returns {Catalog} */
 export function changed(shipped, changes) {
@@ -39,10 +39,10 @@ function same(a, b) {
 export function inWords(before, after) {
   if (after === null) return "removed";
   if (!before) return "added";
-  const price = (model, kind) => (typeof model.cost?.[kind] === "number" ? usd(model.cost[kind]) : "not stated");
+  const stated = (model, kind) => (typeof model.cost?.[kind] === "number" ? price(model.cost[kind]) : "not stated");
   const parts = [["input", "input price"], ["output", "output price"], ["cache_read", "cached price"]]
     .filter(([kind]) => before.cost?.[kind] !== after.cost?.[kind])
-    .map(([kind, name]) => `${name} ${price(before, kind)} → ${price(after, kind)}`);
+    .map(([kind, name]) => `${name} ${stated(before, kind)} → ${stated(after, kind)}`);
   if (before.limit?.context !== after.limit?.context) parts.push(`context ${tokens(before)} → ${tokens(after)}`);
   if (!same(before.ability, after.ability)) parts.push(`ability, ${before.ability?.source ?? "unknown"} → ${after.ability?.source ?? "unknown"}`);
   if (Boolean(before.private) !== Boolean(after.private)) parts.push(after.private ? "private" : "no longer private");

@@ -17,7 +17,8 @@ export class RouterError extends Error {
 
 /**
  * @typedef {{ signal?: AbortSignal, onProgress?: (progress: any) => void, transfer?: Transferable[] }} CallOptions
- * @typedef {{ call: (method: string, argument?: unknown, options?: CallOptions) => Promise<any> }} Client
+ * @typedef {{ call: (method: string, argument?: unknown, options?: CallOptions) => Promise<any>, revive: () => void }} Client
+ * `revive`: starts a new worker where the last one has failed
  */
 
 /**
@@ -26,36 +27,52 @@ export class RouterError extends Error {
  * @returns {Client}
  */
 export function connect(onLoading) {
-  const worker = new Worker(new URL("./worker.js", import.meta.url), { type: "module" });
   /** @type {Map<number, { resolve: (value: any) => void, reject: (error: Error) => void, onProgress?: (progress: any) => void }>} */
   const waiting = new Map();
   let last = 0;
+  /** Why the worker answers nothing any more. @type {RouterError | undefined} */
+  let failure;
+  let worker = start();
 
-  worker.onmessage = ({ data }) => {
+  function start() {
+    const started = new Worker(new URL("./worker.js", import.meta.url), { type: "module" });
+    started.onmessage = receive;
+    // The worker's script itself failed (not found, syntax): no call will be answered, of those to come neither.
+    started.onerror = (event) => {
+      event.preventDefault();
+      started.terminate();
+      failure = new RouterError("internal", event.message || "the router's worker could not be started");
+      for (const call of waiting.values()) call.reject(failure);
+      waiting.clear();
+    };
+    return started;
+  }
+
+  function receive({ data }) {
     if (data.loading) return onLoading(data.loading.loaded, data.loading.total);
     const call = waiting.get(data.id);
     if (data.progress) return call?.onProgress?.(data.progress);
     waiting.delete(data.id);
     if (data.error) call?.reject(new RouterError(data.error.code, data.error.message));
     else call?.resolve(data.result);
-  };
-  // The worker's script itself failed (not found, syntax): no call will be answered any more.
-  worker.onerror = (event) => {
-    event.preventDefault();
-    const error = new RouterError("internal", event.message || "the router's worker could not be started");
-    for (const call of waiting.values()) call.reject(error);
-    waiting.clear();
-  };
+  }
 
   return {
     call(method, argument, { signal, onProgress, transfer = [] } = {}) {
       const id = ++last;
       return new Promise((resolve, reject) => {
         signal?.throwIfAborted();
+        if (failure) throw failure;
         waiting.set(id, { resolve, reject, onProgress });
         worker.postMessage({ id, method, argument }, transfer);
         signal?.addEventListener("abort", () => worker.postMessage({ id, cancel: true }));
       });
+    },
+
+    revive() {
+      if (!failure) return;
+      failure = undefined;
+      worker = start();
     },
   };
 }

@@ -18,6 +18,24 @@ export function h(tag, props = {}, ...children) {
 }
 
 /**
+ * Replaces what a list holds. Where one of its buttons has the focus, the one in its place gets it, or `other`
+ * where there is none left.
+ * @param {HTMLElement} list
+ * @param {Node[]} children
+ * @param {HTMLElement} other
+ */
+export function refill(list, children, other) {
+  const at = [...list.querySelectorAll("button")].findIndex((button) => button === document.activeElement);
+  list.replaceChildren(...children);
+  if (at === -1) return;
+  const buttons = list.querySelectorAll("button");
+  (buttons[Math.min(at, buttons.length - 1)] ?? other).focus();
+}
+
+/** What is said of an error: its code and its message. @param {{ code?: string, message: string }} error */
+export const inError = ({ code = "internal", message }) => [h("code", { textContent: code }), ` ${message}`];
+
+/**
  * The element with this id, which the page always has.
  * @param {string} id
  * @returns {any}

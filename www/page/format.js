@@ -12,6 +12,9 @@ export function usd(value) {
   return `${value < 0 ? "−" : ""}$${digits}`;
 }
 
+/** A price as its provider states it, with all its digits. @param {number} value USD per million tokens */
+export const price = (value) => `$${value.toLocaleString("en-US", { minimumFractionDigits: Number.isInteger(value) ? 0 : 2, maximumFractionDigits: 12 })}`;
+
 /** @param {number} value USD of one call */
 export const usdPerThousand = (value) => usd(value * 1000);
 

@@ -20,7 +20,7 @@ export function keptLine(app) {
     line.textContent = state.unkept ? "" : kept.length > 0 ? `Kept in this browser: ${kept.join(", ")}.` : "Nothing of yours is kept in this browser.";
     byId("kept-save").hidden = kept.length === 0;
     note.hidden = state.unkept === "";
-    note.textContent = `Nothing is kept: ${state.unkept}. All works, and what you change here lasts until the tab is closed.`;
+    note.textContent = `No more is kept: ${state.unkept}. All works, and what you change here lasts until the tab is closed.`;
   }
 
   for (const event of ["catalog", "settings", "kept"]) app.addEventListener(event, show);
@@ -32,10 +32,7 @@ export function keptLine(app) {
   dialog.onclose = async () => {
     if (dialog.returnValue !== "erase") return;
     dialog.returnValue = "";
-    const outcome = await state.erase().then(() => "Everything is erased.", (error) => `Not everything could be erased: ${error.message}`);
-    app.emit("settings");
-    await app.reapply();
-    line.textContent = outcome;
+    line.textContent = await app.erase().then(() => "Everything is erased.", (error) => `Not everything could be erased: ${error.message}`);
     byId("offline").textContent = "";
   };
 
@@ -43,8 +40,9 @@ export function keptLine(app) {
     const [file] = input.files;
     const error = byId("restore-error");
     error.hidden = true;
+    if (!file) return;
     try {
-      await app.restore(JSON.parse(await file.text()));
+      await app.restore(file);
     } catch (thrown) {
       error.hidden = false;
       error.replaceChildren(h("code", { textContent: thrown.code ?? "bad_input" }), ` ${file.name} is not restored: ${thrown.message}`);

@@ -1,8 +1,9 @@
 /** *Learn*: answers that are rated, and what they teach. */
 import { inWords, levelInterval } from "./ability.js";
-import { byId, h, slots } from "./dom.js";
+import { byId, h, refill, slots } from "./dom.js";
 import { CODES, count, effortName, modelParts, percent, shortName, usdPerThousand } from "./format.js";
 import { badRows } from "./models/fitted.js";
+import { readRequest } from "./policy.js";
 import { save } from "./save.js";
 import { levelChart } from "./track.js";
 
@@ -21,8 +22,11 @@ export function mount(app) {
   let picked = false;
   /** The prompt is the user's own. */
   let edited = false;
-  /** The decision for the prompt before its first rating. @type {{ prompt: string, decision: import("pennyroute").Decision } | null} */
-  let unrated = null;
+  /**
+   * The decision that is asked for, as it was before the prompt was rated here: when it had `rated` ratings.
+   * @type {{ asked: string, changes: object | undefined, rated: number, decision: import("pennyroute").Decision } | null}
+   */
+  let first = null;
   let timer = 0;
 
   prompt.oninput = () => {
@@ -38,7 +42,8 @@ export function mount(app) {
   slot.rate.onkeydown = (event) => {
     if (event.key !== "Enter" || !(event.ctrlKey || event.metaKey)) return;
     event.preventDefault();
-    rate(!event.shiftKey);
+    // Keys that are held down rate once.
+    if (!event.repeat) rate(!event.shiftKey);
   };
   slot.right.onclick = () => rate(true);
   slot.wrong.onclick = () => rate(false);
@@ -51,19 +56,30 @@ export function mount(app) {
   slot.file.onchange = importRatings;
   slot.export.onclick = exportRatings;
   slot["export-cli"].onclick = exportForFit;
-  slot.erase.onclick = () => app.unrate(state.ratings.map(({ id }) => id));
+  slot.erase.onclick = () => app.unrate((ratings) => ratings);
   for (const event of ["settings", "kept"]) app.addEventListener(event, tried);
-  app.addEventListener("shown", takePrompt);
+  for (const event of ["settings", "shown"]) app.addEventListener(event, takePrompt);
   takePrompt();
   app.follow("learn", refresh);
 
-  /** The prompt of *Try*, as long as there is none of this view's own. */
+  /** The policy of *Try*, and its prompt, as long as there is none of this view's own. */
   function takePrompt() {
+    if (byId("learn").hidden) return;
     const { value } = byId("prompt");
-    if (byId("learn").hidden || edited || prompt.value === value) return;
-    prompt.value = value;
-    if (app.loaded) fresh();
+    const other = !edited && prompt.value !== value;
+    if (other) prompt.value = value;
+    if (!app.loaded) return;
+    if (other) fresh();
+    else if (first && first.asked !== JSON.stringify(request())) decide();
   }
+
+  /** What *Try* would ask for this prompt, by the policy there. */
+  function request() {
+    return readRequest(byId("policy"), prompt.value);
+  }
+
+  /** Ratings of the prompt. */
+  const rated = () => state.ratings.filter((rating) => rating.prompt === prompt.value).length;
 
   /** Over a catalog that is new: the models, the decision and what the ratings did. */
   async function refresh() {
@@ -88,28 +104,34 @@ export function mount(app) {
     if (!text.trim()) slot.decision.ariaBusy = "false";
     if (!text.trim()) return slot.decision.replaceChildren(h("p", { className: "quiet", textContent: "Paste a prompt, and what would be chosen for it stands here." }));
     try {
-      const { decision } = await client.call("consider", { prompt: text });
+      const asked = request();
+      const { decision } = await client.call("consider", asked);
       if (prompt.value !== text) return;
       if (!picked && decision.model) model.value = decision.model;
-      if (unrated?.prompt !== text) unrated = { prompt: text, decision };
+      // Over other prices than before it is another decision, whatever the ratings do to it.
+      const { changes } = state.settings;
+      const key = JSON.stringify(asked);
+      if (first?.asked !== key || first.changes !== changes) first = { asked: key, changes, rated: rated(), decision };
       showDecision(decision);
-      slot.decision.ariaBusy = "false";
     } catch (error) {
       fail(error);
     }
+    slot.decision.ariaBusy = "false";
   }
 
   /** @param {import("pennyroute").Decision} decision */
   function showDecision(decision) {
-    const before = unrated.decision;
+    const before = first.decision;
     const same = before.model === decision.model;
+    const moved = rated() <= first.rated ? ""
+      : !same ? `Before your ratings of this prompt: ${before.model ? shortName(before.model) : "none"}.`
+      : before.quality && before.quality.estimate !== decision.quality.estimate ? `Its quality was ${percent(before.quality.estimate, 1)} before your ratings of this prompt.`
+      : "";
     slot.decision.replaceChildren(
       h("p", { className: "chosen", textContent: modelParts(decision.model ?? "").name || "No model may answer this" }),
       h("p", { className: "byline" }, h("span", { className: "provider", textContent: maker(decision.model ?? "") }), h("span", { className: `pill ${decision.code}`, textContent: CODES[decision.code] ?? decision.code })),
       h("p", { className: "quiet", textContent: decision.quality ? `${percent(decision.quality.estimate, 1)} expected quality, ${usdPerThousand(decision.cost_usd.estimate)} per 1,000 such calls` : decision.reason }),
-      same
-        ? before.quality && before.quality.estimate !== decision.quality.estimate ? h("p", { className: "moved", textContent: `Its quality was ${percent(before.quality.estimate, 1)} before your ratings of this prompt.` }) : null
-        : h("p", { className: "moved", textContent: `Before your ratings of this prompt: ${before.model ? shortName(before.model) : "none"}.` }));
+      moved ? h("p", { className: "moved", textContent: moved }) : null);
   }
 
   /** @param {boolean} correct */
@@ -123,7 +145,7 @@ export function mount(app) {
     // Whom it names stays, and a decision that is still due is made before it counts.
     picked = true;
     clearTimeout(timer);
-    if (unrated?.prompt !== prompt.value) await decide();
+    if (first?.asked !== JSON.stringify(request())) await decide();
     try {
       await app.rate([outcome]);
       slot.said.textContent = `${shortName(outcome.model)} was ${correct ? "right" : "wrong"}: rating ${count(state.ratings.length)} is kept.`;
@@ -133,20 +155,19 @@ export function mount(app) {
   }
 
   async function undo() {
-    const last = state.ratings.at(-1);
-    await app.unrate([last.id]);
-    slot.said.textContent = `The rating of ${shortName(last.model)} is taken back.`;
-    if (slot.undo.hidden) slot.right.focus();
+    const [last] = await app.unrate((ratings) => ratings.slice(-1));
+    if (last) slot.said.textContent = `The rating of ${shortName(last.model)} is taken back.`;
   }
 
   function list() {
     const { ratings } = state;
     const any = ratings.length > 0;
+    if (!any && [slot.undo, slot.erase].includes(document.activeElement)) slot.right.focus();
     for (const name of ["undo", "export", "export-cli", "erase"]) slot[name].hidden = !any;
     slot.count.textContent = any ? `${count(ratings.length)}, with their prompts, in this browser only` : "";
     const latest = ratings.slice(-MOST_LISTED).reverse();
-    slot.ratings.replaceChildren(...(any ? latest.map(line) : [h("li", { className: "quiet", textContent: "None yet." })]),
-      ...(ratings.length > MOST_LISTED ? [h("li", { className: "quiet", textContent: `and ${count(ratings.length - MOST_LISTED)} older ones` })] : []));
+    const older = ratings.length > MOST_LISTED ? [h("li", { className: "quiet", textContent: `and ${count(ratings.length - MOST_LISTED)} older ones` })] : [];
+    refill(slot.ratings, [...(any ? latest.map(line) : [h("li", { className: "quiet", textContent: "None yet." })]), ...older], slot.right);
   }
 
   /** @param {import("./state.js").Rating} rating */
@@ -157,7 +178,7 @@ export function mount(app) {
       h("span", { className: `pill ${verdict === "right" ? "right" : "wrong"}`, textContent: verdict }),
       h("span", { className: "name", textContent: shortName(model) }),
       h("span", { className: "text quiet", textContent: textOf(rating) }),
-      h("button", { type: "button", className: "link", textContent: "Remove", "aria-label": `Remove the rating of ${shortName(model)}`, onclick: () => app.unrate([id]) }));
+      h("button", { type: "button", className: "link", textContent: "Remove", "aria-label": `Remove the rating of ${shortName(model)}`, onclick: () => app.unrate((ratings) => ratings.filter((rating) => rating.id === id)) }));
   }
 
   function tried() {

@@ -1,13 +1,17 @@
 /** *Models*: the catalog, its models one by one, and what the user makes of it. */
 import { inWords } from "./changes.js";
-import { byId, h, slots } from "./dom.js";
+import { byId, h, inError, refill, slots } from "./dom.js";
 import { count, effortName, modelParts, shortName } from "./format.js";
 import { SOURCES } from "./ability.js";
+import { checkSize } from "./files.js";
 import { addForm } from "./models/add.js";
 import { catalogTable } from "./models/catalog-table.js";
 import { detailDialog } from "./models/detail.js";
 import { fittedDialog } from "./models/fitted.js";
 import { save } from "./save.js";
+
+/** Larger catalogs are refused before they are read. */
+const MOST_BYTES = 20e6;
 
 /** @param {import("../app.js").App} app */
 export function mount(app) {
@@ -17,10 +21,10 @@ export function mount(app) {
   /** What the worker said last. */
   let known = null;
 
-  const detail = detailDialog(slot.detail, { change, app });
   const table = catalogTable(slot.table, (id) => detail.show(id, known));
-  const fitted = fittedDialog(slot.fitted, { change });
-  const adding = addForm(slot, { client, add: (model) => app.change({ ...changes(), [model.id]: model }), known: () => known });
+  const detail = detailDialog(slot.detail, { app, refocus: table.focus });
+  const fitted = fittedDialog(slot.fitted, app);
+  const adding = addForm(slot, { client, add: (model) => app.change((changes) => ({ ...changes, [model.id]: model })), known: () => known });
 
   const filters = /** @type {HTMLFormElement} */ (slot.filters);
   filters.oninput = filter;
@@ -31,7 +35,7 @@ export function mount(app) {
   slot.import.onclick = () => slot["import-file"].click();
   slot["import-file"].onchange = () => withFile(slot["import-file"], importCatalog);
   slot.export.onclick = async () => save(new Blob([`${JSON.stringify(await client.call("exported"), null, 1)}\n`], { type: "application/json" }), "catalog.json");
-  slot.reset.onclick = () => change({});
+  slot.reset.onclick = () => change(() => ({}));
   app.follow("models", read);
   // A plan may have been made meanwhile.
   app.addEventListener("shown", filter);
@@ -46,16 +50,10 @@ export function mount(app) {
     detail.update(known);
   }
 
-  /** Puts changes to use, or says why not. @param {import("./state.js").Changes} next */
-  async function change(next) {
+  /** Puts changes to use, or says why not. @param {Parameters<typeof app.change>[0]} update */
+  async function change(update) {
     fail(null);
-    try {
-      await app.change(next);
-      return true;
-    } catch (error) {
-      fail(error);
-      return false;
-    }
+    await app.change(update).catch(fail);
   }
 
   function options() {
@@ -83,29 +81,32 @@ export function mount(app) {
   function listChanges() {
     const entries = Object.entries(changes());
     const before = new Map(known.shipped.models.map((model) => [model.id, model]));
+    if (entries.length === 0 && slot.changes.contains(document.activeElement)) slot.table.focus();
     slot.changes.hidden = entries.length === 0;
     slot["changes-count"].textContent = entries.length === 1 ? "1 change to the shipped catalog" : `${count(entries.length)} changes to the shipped catalog`;
-    slot["changes-list"].replaceChildren(...entries.map(([id, model]) => h("li", {},
+    refill(slot["changes-list"], entries.map(([id, model]) => h("li", {},
       h("span", { className: "name", textContent: shortName(id) }), ` ${modelParts(id).provider}: ${inWords(before.get(id), model)} `,
       h("button", {
         type: "button",
         className: "link",
         textContent: "Undo",
         "aria-label": `Undo the change of ${id}`,
-        onclick: () => change(Object.fromEntries(entries.filter(([other]) => other !== id))),
-      }))));
+        onclick: () => change(({ [id]: _, ...others }) => others),
+      }))), slot.table);
   }
 
   /** @param {File} file */
   async function importCatalog(file) {
-    await change(await client.call("imported", { text: await file.text() }));
+    checkSize(file, MOST_BYTES);
+    const imported = await client.call("imported", { text: await file.text() });
+    await change(() => imported);
   }
 
   /** @param {File} file */
   async function learn(file) {
     const { outcomes, bad } = await client.call("readOutcomes", { file });
     const models = await client.call("fitOutcomes", { outcomes });
-    fitted.show({ name: file.name, models, bad, changes: changes() });
+    fitted.show({ name: file.name, models, bad });
   }
 
   /** @param {HTMLInputElement} input @param {(file: File) => Promise<void>} use */
@@ -124,7 +125,7 @@ export function mount(app) {
   /** @param {{ code?: string, message: string } | null} error */
   function fail(error) {
     slot.error.hidden = error === null;
-    slot.error.replaceChildren(...(error ? [h("code", { textContent: error.code ?? "internal" }), ` ${error.message}`] : []));
+    slot.error.replaceChildren(...(error ? inError(error) : []));
   }
 }
 

@@ -1,15 +1,14 @@
 /**
  * What the page keeps in this browser: the policy, changes to the catalog, rated answers, and (only where
  * the user wants it) the prompts tried. One database, each setting and each rating a record of its own:
- * with several tabs open the last write of a record wins, and the others hear of it (`change`).
+ * with several tabs open the last write of a record wins, and the others hear of it (`change`, with `what`:
+ * a setting, `ratings`, or `all`).
  *
  * Where the browser gives no storage, or no more of it, the page works on from memory and says so (`unkept`).
  */
 import { deleteDB, openDB } from "idb";
+import { NAME, VERSION } from "./backup.js";
 
-const NAME = "pennyroute";
-/** Of the layout below; a browser that has seen a newer one is left alone. */
-const VERSION = 1;
 /** Prompts tried that are kept at most. */
 const MOST_PROMPTS = 50;
 
@@ -19,56 +18,23 @@ const MOST_PROMPTS = 50;
  * @typedef {{ policy?: Record<string, string | boolean>, changes?: Changes, prompts?: string[] }} Settings `prompts`: only where they are to be kept
  */
 
-/**
- * What `State.export` made, checked as far as putting it to use does not.
- * @param {any} kept
- * @returns {{ settings: Settings, ratings: Rating[] }}
- */
-export function readKept(kept) {
-  const refuse = (code, message) => {
-    throw Object.assign(new Error(message), { code });
-  };
-  if (kept?.format !== NAME) refuse("bad_input", "This is no file that this page has saved.");
-  if (kept.version > VERSION) refuse("unsupported_version", `The file has version ${kept.version}, and this page reads up to ${VERSION}: it was saved by a newer one.`);
-  const { policy, changes, prompts } = kept.settings ?? {};
-  const plain = (value) => value === undefined || (value !== null && typeof value === "object" && !Array.isArray(value));
-  if (!plain(policy)) refuse("bad_input", "settings.policy: must be an object.");
-  if (!plain(changes)) refuse("bad_input", "settings.changes: must be an object.");
-  if (prompts !== undefined && !(Array.isArray(prompts) && prompts.every((prompt) => typeof prompt === "string"))) refuse("bad_input", "settings.prompts: must be a list of texts.");
-  const { ratings } = kept;
-  if (!Array.isArray(ratings)) refuse("bad_input", "ratings: must be a list.");
-  const wrong = ratings.findIndex((rating) => typeof rating?.id !== "string");
-  if (wrong !== -1) refuse("bad_input", `ratings[${wrong}].id: must be a text.`);
-  const settings = Object.fromEntries(Object.entries({ policy, changes, prompts }).filter(([, value]) => value !== undefined));
-  return { settings, ratings };
-}
-
 export class State extends EventTarget {
   /** @type {Settings} */
   settings = {};
   /** Oldest first. @type {Rating[]} */
   ratings = [];
-  /** Why nothing is kept, or "". */
+  /** Why no more is kept, or "". */
   unkept = "";
-  /** @type {import("idb").IDBPDatabase | undefined} */
+  /** Open, or being opened; undefined until it is needed, and once it is closed. @type {Promise<import("idb").IDBPDatabase> | undefined} */
   #db;
   #others = new BroadcastChannel(NAME);
   #made = 0;
 
   /** Reads what is kept; without storage there is nothing. */
   async open() {
-    this.#others.onmessage = () => this.#reread();
+    this.#others.onmessage = ({ data }) => this.#heard(data);
     try {
-      this.#db = await openDB(NAME, VERSION, {
-        upgrade(db) {
-          db.createObjectStore("settings");
-          db.createObjectStore("ratings", { keyPath: "id" });
-        },
-        // Another tab erases everything, or is of a newer version: neither is to wait for this one.
-        blocking: () => this.#close(),
-        terminated: () => this.#close(),
-      });
-      await this.#read();
+      await this.#read("all");
     } catch (error) {
       this.#deny(error);
     }
@@ -82,7 +48,7 @@ export class State extends EventTarget {
   set(key, value) {
     if (value === undefined) delete this.settings[key];
     else this.settings[key] = value;
-    return this.#write("settings", (store) => (value === undefined ? store.delete(key) : store.put(value, key)));
+    return this.#write("settings", key, (store) => (value === undefined ? store.delete(key) : store.put(value, key)));
   }
 
   /** Keeps a prompt that was tried, where prompts are kept. @param {string} prompt */
@@ -110,21 +76,26 @@ export class State extends EventTarget {
   /** @param {Rating[]} ratings */
   addRatings(ratings) {
     this.ratings = [...this.ratings, ...ratings];
-    return this.#write("ratings", (store) => Promise.all(ratings.map((rating) => store.put(rating))));
+    return this.#write("ratings", "ratings", (store) => Promise.all(ratings.map((rating) => store.put(rating))));
   }
 
   /** @param {Set<string>} ids */
   removeRatings(ids) {
     this.ratings = this.ratings.filter(({ id }) => !ids.has(id));
-    return this.#write("ratings", (store) => Promise.all([...ids].map((id) => store.delete(id))));
+    return this.#write("ratings", "ratings", (store) => Promise.all([...ids].map((id) => store.delete(id))));
   }
 
   /** Keeps these in place of all there was. @param {{ settings: Settings, ratings: Rating[] }} next */
   async replace({ settings, ratings }) {
     this.settings = settings;
     this.ratings = ratings;
-    await this.#write("settings", (store) => Promise.all([store.clear(), ...Object.entries(settings).map(([key, value]) => store.put(value, key))]));
-    await this.#write("ratings", (store) => Promise.all([store.clear(), ...ratings.map((rating) => store.put(rating))]));
+    await this.#write(["settings", "ratings"], "all", (_, transaction) => {
+      const [first, second] = [transaction.objectStore("settings"), transaction.objectStore("ratings")];
+      return Promise.all([
+        first.clear(), ...Object.entries(settings).map(([key, value]) => first.put(value, key)),
+        second.clear(), ...ratings.map((rating) => second.put(rating)),
+      ]);
+    });
   }
 
   /** All that is kept, as one value. */
@@ -132,66 +103,78 @@ export class State extends EventTarget {
     return { format: NAME, version: VERSION, settings: this.settings, ratings: this.ratings };
   }
 
-  /** Forgets all of it, here and in other tabs: the database, the copy for offline, and what serves it. */
+  /** Forgets all of it, here and in other tabs. */
   async erase() {
     this.settings = {};
     this.ratings = [];
     this.#close();
-    const workers = await navigator.serviceWorker?.getRegistrations() ?? [];
-    await Promise.all(workers.map((worker) => worker.unregister()));
-    const caches = globalThis.caches;
-    await Promise.all((await caches?.keys() ?? []).filter((key) => key.startsWith(`${NAME}-`)).map((key) => caches.delete(key)));
     await deleteDB(NAME);
     this.unkept = "";
-    this.#others.postMessage("erased");
+    this.#others.postMessage({ erased: true });
   }
 
-  async #read() {
-    const keys = await this.#db.getAllKeys("settings");
-    const values = await this.#db.getAll("settings");
-    this.settings = Object.fromEntries(keys.map((key, i) => [key, values[i]]));
-    this.ratings = await this.#db.getAll("ratings");
+  /** The database, which the next thing to keep makes anew after an erasure that some tab asked for. */
+  #opened() {
+    return (this.#db ??= openDB(NAME, VERSION, {
+      upgrade(db) {
+        db.createObjectStore("settings");
+        db.createObjectStore("ratings", { keyPath: "id" });
+      },
+      // Another tab erases everything, or is of a newer version: neither is to wait for this one.
+      blocking: () => this.#close(),
+      terminated: () => this.#close(),
+    }));
   }
 
-  /** Another tab has written. */
-  async #reread() {
-    try {
-      if (this.#db) await this.#read();
-      else {
-        this.settings = {};
-        this.ratings = [];
+  /** @param {string} what a setting, `ratings`, or `all` */
+  async #read(what) {
+    const transaction = (await this.#opened()).transaction(["settings", "ratings"]);
+    const kept = transaction.objectStore("settings");
+    const [keys, values, ratings] = await Promise.all([kept.getAllKeys(), kept.getAll(), transaction.objectStore("ratings").getAll(), transaction.done]);
+    const settings = Object.fromEntries(keys.map((key, i) => [key, values[i]]));
+    if (what === "ratings" || what === "all") this.ratings = ratings;
+    if (what === "all") this.settings = settings;
+    else if (what in settings) this.settings[what] = settings[what];
+    else delete this.settings[what];
+  }
+
+  /** Another tab has erased everything, or written something. @param {{ erased?: true, written?: string }} message */
+  async #heard({ erased, written: what = "all" }) {
+    if (erased) {
+      this.#close();
+      this.settings = {};
+      this.ratings = [];
+      this.unkept = "";
+    } else {
+      // What this tab could not keep is not taken from it.
+      if (this.unkept) return;
+      try {
+        await this.#read(what);
+      } catch (error) {
+        return this.#deny(error);
       }
-      this.dispatchEvent(new Event("change"));
-    } catch (error) {
-      this.#deny(error);
     }
+    this.dispatchEvent(Object.assign(new Event("change"), { what }));
   }
 
   /**
-   * @param {"settings" | "ratings"} name
-   * @param {(store: any) => Promise<unknown>} write
+   * @param {string | string[]} stores
+   * @param {string} what is written: a setting, `ratings`, or `all`
+   * @param {(store: any, transaction: any) => Promise<unknown>} write
    */
-  async #write(name, write) {
-    // After an erasure that some tab asked for, the next thing to keep makes a new database.
-    if (!this.#db && !this.unkept) await this.#reopen();
-    if (!this.#db) return;
+  async #write(stores, what, write) {
+    if (this.unkept) return;
     try {
-      const transaction = this.#db.transaction(name, "readwrite");
-      await Promise.all([write(transaction.store), transaction.done]);
-      this.#others.postMessage("written");
+      const transaction = (await this.#opened()).transaction(stores, "readwrite");
+      await Promise.all([write(transaction.store, transaction), transaction.done]);
+      this.#others.postMessage({ written: what });
     } catch (error) {
       this.#deny(error);
     }
   }
 
-  async #reopen() {
-    const { settings, ratings } = this;
-    await this.open();
-    Object.assign(this, { settings, ratings });
-  }
-
   #close() {
-    this.#db?.close();
+    this.#db?.then((db) => db.close(), () => {});
     this.#db = undefined;
   }
 

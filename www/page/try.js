@@ -41,7 +41,11 @@ export function mount(shared) {
   app.addEventListener("loading", () => card.loading());
   app.addEventListener("failed", ({ error }) => card.error(error, app.load));
   app.addEventListener("catalog", reconsider);
-  app.addEventListener("settings", () => usePolicy(app.state.settings.policy ?? {}));
+  app.addEventListener("settings", () => {
+    const kept = app.state.settings.policy ?? {};
+    dropLink();
+    if (policyHash(kept) !== policyHash(readPolicy(policy))) usePolicy(kept);
+  });
   addEventListener("hashchange", () => {
     const linked = policyOfHash(location.hash);
     if (linked) usePolicy(linked);
@@ -73,7 +77,13 @@ function usePolicy(values) {
   consider();
 }
 
+/** The policy of the address counts until another is kept. */
+function dropLink() {
+  if (policyOfHash(location.hash)) history.replaceState(null, "", "#try");
+}
+
 function keepPolicy() {
+  dropLink();
   const values = readPolicy(policy);
   app.state.set("policy", Object.keys(values).length > 0 ? values : undefined);
   app.emit("kept");

@@ -2,6 +2,7 @@
 import { published } from "../../../models/parameters.json";
 import { inWords, level } from "../ability.js";
 import { h } from "../dom.js";
+import { priced } from "./priced.js";
 
 /** Scores by name, the smallest value that tells a model from chance, and the largest. */
 const SCORES = Object.entries(published.scores).map(([name, [guess]]) => (
@@ -85,11 +86,8 @@ export function addForm(slot, { client, add, known }) {
     const provider = id.split("/")[0];
     const [base, effort = null] = id.slice(provider.length + 1).split("@");
     try {
-      await add({
+      await add(priced({
         id, provider, base, effort,
-        cost: { input: number("input"), output: number("output"), cache_read: number("cache_read") },
-        // A price of zero is what the user says it is.
-        ...(number("input") === 0 && number("output") === 0 ? { free: true } : {}),
         limit: { context: number("context") },
         modalities: field("vision").checked ? ["text", "image"] : ["text"],
         tool_call: field("tools").checked,
@@ -98,7 +96,7 @@ export function addForm(slot, { client, add, known }) {
         private: field("private").checked,
         sources: ["added on this page"],
         ability,
-      });
+      }, { input: number("input"), output: number("output"), cache_read: number("cache_read") }));
       dialog.close();
     } catch (error) {
       fail(error);

@@ -1,7 +1,7 @@
 /** The catalog as a sortable table; a row opens its model. */
 import { SOURCES, level, levelGauge } from "../ability.js";
 import { h } from "../dom.js";
-import { count, effortName, modelParts, percent, usd } from "../format.js";
+import { count, effortName, modelParts, percent, price } from "../format.js";
 
 /** @typedef {import("pennyroute").CatalogModel & { alone: number | null, changed: boolean }} Row `alone`: its quality on average traffic */
 
@@ -52,8 +52,16 @@ export function catalogTable(container, onOpen) {
       if (COLUMNS[i] === column) header.ariaSort = direction === 1 ? "ascending" : "descending";
       else header.removeAttribute("aria-sort");
     });
+    const focused = [...body.rows].find((row) => row.contains(document.activeElement));
     body.replaceChildren(...[...rows].sort(compare).map(line));
+    if (focused) focus(focused.dataset.model);
     if (rows.length === 0) body.replaceChildren(h("tr", {}, h("td", { colSpan: COLUMNS.length, className: "none quiet", textContent: "No model of the catalog is like that." })));
+  }
+
+  /** The focus to the model's row, or the table where it has none any more. @param {string} id */
+  function focus(id) {
+    const row = [...body.rows].find(({ dataset }) => dataset.model === id);
+    (row?.querySelector("button") ?? container).focus({ preventScroll: true });
   }
 
   /** Rows without a figure come last, whichever the direction. */
@@ -68,20 +76,23 @@ export function catalogTable(container, onOpen) {
   function line(row) {
     const { provider, name, effort } = modelParts(row.id);
     const interval = level(row.ability);
-    return h("tr", { className: row.changed ? "changed" : "" },
+    const tr = h("tr", { className: row.changed ? "changed" : "" },
       h("th", { scope: "row" },
         h("button", { type: "button", className: "open", onclick: () => onOpen(row.id) },
           h("span", { className: "name", textContent: name }), effort ? h("span", { className: "effort", textContent: effortName(effort) }) : null),
         h("span", { className: "quiet", textContent: provider }), row.changed ? h("span", { className: "pill chosen", textContent: "yours" }) : null),
       h("td", { className: "numeric alone" }, interval && levelGauge(interval), row.alone === null ? none() : percent(row.alone, 1)),
-      price(row.cost?.input), price(row.cost?.output), price(row.cost?.cache_read, "wide-only"),
+      priceCell(row.cost?.input), priceCell(row.cost?.output), priceCell(row.cost?.cache_read, "wide-only"),
       h("td", { className: "numeric wide-only" }, row.limit?.context ? tokens(row.limit.context) : none()),
       h("td", { className: "wide-only quiet", textContent: abilities(row).join(", ") }),
       h("td", { className: "wide-only quiet", textContent: SOURCES[row.ability?.source] ?? "nothing yet" }),
       h("td", { className: "wide-only quiet" }, row.deprecation_date ?? none()));
+    tr.dataset.model = row.id;
+    return tr;
   }
 
   return {
+    focus,
     /**
      * @param {import("pennyroute").CatalogModel[]} models
      * @param {{ constants: { model: string, quality: number }[] }} known
@@ -101,8 +112,8 @@ export function tokens(value) {
 }
 
 /** @param {number | null | undefined} value @param {string} [className] */
-function price(value, className = "") {
-  return h("td", { className: `numeric ${className}` }, typeof value === "number" ? usd(value) : none());
+function priceCell(value, className = "") {
+  return h("td", { className: `numeric ${className}` }, typeof value === "number" ? price(value) : none());
 }
 
 const none = () => h("span", { className: "quiet" }, h("span", { "aria-hidden": "true", textContent: "–" }), h("span", { className: "visually-hidden", textContent: "not stated" }));

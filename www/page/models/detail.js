@@ -1,20 +1,26 @@
 /** One model: its facts, its ability with what is uncertain about it, and what the user may change. */
 import { SOURCES, inWords, level, levelGauge, skillBars } from "../ability.js";
-import { h } from "../dom.js";
-import { count, effortName, modelParts, percent, usd, usdPerThousand } from "../format.js";
+import { h, inError } from "../dom.js";
+import { count, effortName, modelParts, percent, price, usdPerThousand } from "../format.js";
 import { abilities } from "./catalog-table.js";
+import { priced } from "./priced.js";
 
 /**
  * @param {HTMLDialogElement} dialog
- * @param {{ change: (changes: import("../state.js").Changes) => Promise<boolean>, app: import("../../app.js").App }} page
+ * @param {{ app: import("../../app.js").App, refocus: (id: string) => void }} page `refocus`: for the row of a model
  */
-export function detailDialog(dialog, { change, app }) {
+export function detailDialog(dialog, { app, refocus }) {
   let shown = "";
+  /** Something is typed in that is not saved yet. */
+  let edited = false;
+  // The row that opened it may have been drawn anew meanwhile.
+  dialog.onclose = () => document.activeElement === document.body && refocus(shown);
 
   /** @param {string} id @param {any} known */
   function draw(id, { catalog, shipped, constants }) {
     const model = catalog.models.find((each) => each.id === id);
     if (!model) return dialog.close();
+    edited = false;
     const { provider, name, effort } = modelParts(id);
     const alone = constants.find((each) => each.model === id);
     const changes = app.state.settings.changes ?? {};
@@ -27,9 +33,9 @@ export function detailDialog(dialog, { change, app }) {
       h("h2", { id: "detail-label", textContent: effort ? `${name} ${effortName(effort)}` : name }),
       h("p", { textContent: provider }),
       h("dl", { className: "facts" },
-        ...fact("Input, per million tokens", model.cost ? usd(model.cost.input) : "not stated"),
-        ...fact("Output", model.cost ? usd(model.cost.output) : "not stated"),
-        ...fact("Cached input", typeof model.cost?.cache_read === "number" ? usd(model.cost.cache_read) : "not stated"),
+        ...fact("Input, per million tokens", model.cost ? price(model.cost.input) : "not stated"),
+        ...fact("Output", model.cost ? price(model.cost.output) : "not stated"),
+        ...fact("Cached input", typeof model.cost?.cache_read === "number" ? price(model.cost.cache_read) : "not stated"),
         ...fact("Context", model.limit?.context ? `${count(model.limit.context)} tokens` : "not stated"),
         ...fact("Longest answer", model.limit?.output ? `${count(model.limit.output)} tokens` : "not stated"),
         ...fact("Can", abilities(model).join(", ") || "answer text"),
@@ -46,12 +52,12 @@ export function detailDialog(dialog, { change, app }) {
           skillBars(ability)),
       ] : [h("p", { className: "quiet", textContent: "Nothing is known of how well it answers, so it is not chosen. Teach it from a file of outcomes." })]),
       ...(model.sources?.length ? [h("details", { className: "skill-details" }, h("summary", { textContent: "Where the figures come from" }), h("ul", { className: "sources" }, ...model.sources.map((source) => h("li", { textContent: source }))))] : []),
-      editor(entry, changes),
+      editor(entry, id in changes),
     );
   }
 
-  /** @param {any} entry @param {import("../state.js").Changes} changes */
-  function editor(entry, changes) {
+  /** @param {any} entry @param {boolean} own the user has changed it */
+  function editor(entry, own) {
     const input = (name, label, value) => h("div", { className: "field" },
       h("label", { htmlFor: `edit-${name}`, textContent: label }),
       h("input", { type: "number", id: `edit-${name}`, name, min: "0", step: "any", inputMode: "decimal", value: value ?? "", placeholder: "not stated" }));
@@ -64,10 +70,13 @@ export function detailDialog(dialog, { change, app }) {
       error,
       h("div", { className: "actions" },
         h("button", { className: "button primary", textContent: "Save" }),
-        entry.id in changes ? h("button", { type: "button", className: "button", textContent: "Undo my changes", onclick: () => undo(entry.id, changes) }) : null,
-        h("button", { type: "button", className: "button", textContent: "Remove", onclick: () => close(change({ ...changes, [entry.id]: null })) }),
+        own ? h("button", { type: "button", className: "button", textContent: "Undo my changes", onclick: () => change(({ [entry.id]: _, ...others }) => others) }) : null,
+        h("button", { type: "button", className: "button", textContent: "Remove", onclick: () => change((changes) => ({ ...changes, [entry.id]: null })) }),
         h("button", { type: "button", className: "button last", textContent: "Close", onclick: () => dialog.close() })));
-    form.onsubmit = async (event) => {
+    form.oninput = () => {
+      edited = true;
+    };
+    form.onsubmit = (event) => {
       event.preventDefault();
       const fields = [...form.querySelectorAll("input[type=number]")].map((each) => /** @type {HTMLInputElement} */ (each));
       const wrong = fields.find(({ name, value, validity }) => validity.badInput || Number(value) < 0 || (value === "" && name !== "cache_read"));
@@ -78,19 +87,20 @@ export function detailDialog(dialog, { change, app }) {
         return wrong.focus();
       }
       const prices = Object.fromEntries(fields.map(({ name, value }) => [name, value === "" ? null : Number(value)]));
-      if (await change({ ...changes, [entry.id]: { ...entry, cost: { ...entry.cost, ...prices }, private: isPrivate.checked } })) dialog.close();
+      change((changes) => ({ ...changes, [entry.id]: priced({ ...entry, private: isPrivate.checked }, prices) }));
     };
     return form;
-  }
 
-  /** @param {string} id @param {import("../state.js").Changes} changes */
-  function undo(id, changes) {
-    close(change(Object.fromEntries(Object.entries(changes).filter(([other]) => other !== id))));
-  }
-
-  /** @param {Promise<boolean>} done */
-  async function close(done) {
-    if (await done) dialog.close();
+    /** Closes the dialog once the changes are in use, or says why they are not. @param {Parameters<typeof app.change>[0]} update */
+    async function change(update) {
+      try {
+        await app.change(update);
+        dialog.close();
+      } catch (thrown) {
+        error.hidden = false;
+        error.replaceChildren(...inError(thrown));
+      }
+    }
   }
 
   return {
@@ -102,7 +112,7 @@ export function detailDialog(dialog, { change, app }) {
     },
     /** @param {any} known */
     update(known) {
-      if (dialog.open) draw(shown, known);
+      if (dialog.open && !edited) draw(shown, known);
     },
   };
 }

@@ -1,6 +1,6 @@
 /** What a file of outcomes taught, before and after, to be accepted or not. */
 import { inWords, level, levelGauge } from "../ability.js";
-import { h } from "../dom.js";
+import { h, inError } from "../dom.js";
 import { count, shortName } from "../format.js";
 
 /** Bad rows that are listed. */
@@ -8,17 +8,24 @@ const MOST_BAD = 20;
 
 /**
  * @param {HTMLDialogElement} dialog
- * @param {{ change: (changes: import("../state.js").Changes) => Promise<boolean> }} page
+ * @param {import("../../app.js").App} app
  */
-export function fittedDialog(dialog, { change }) {
+export function fittedDialog(dialog, app) {
   return {
-    /** @param {{ name: string, models: any[], bad: import("../outcomes.js").BadRow[], changes: import("../state.js").Changes }} result */
-    show({ name, models, bad, changes }) {
+    /** @param {{ name: string, models: any[], bad: import("../outcomes.js").BadRow[] }} result */
+    show({ name, models, bad }) {
       const outcomes = models.reduce((sum, model) => sum + model.outcomes, 0);
       const accept = async () => {
         const taught = Object.fromEntries(models.map(({ model, entry }) => [model, entry]));
-        if (await change({ ...changes, ...taught })) dialog.close();
+        try {
+          await app.change((changes) => ({ ...changes, ...taught }));
+          dialog.close();
+        } catch (thrown) {
+          error.hidden = false;
+          error.replaceChildren(...inError(thrown));
+        }
       };
+      const error = h("p", { className: "notice error", role: "alert", hidden: true });
       dialog.replaceChildren(
         h("h2", { id: "fitted-label", textContent: "What the outcomes teach" }),
         h("p", { textContent: `${count(outcomes)} outcomes of ${count(models.length)} ${models.length === 1 ? "model" : "models"} in ${name}. Chances are on a query of average difficulty, with 90 % intervals.` }),
@@ -26,6 +33,7 @@ export function fittedDialog(dialog, { change }) {
         h("ul", { className: "taught" }, ...models.map(({ model, before, ability, outcomes }) => h("li", {},
           h("span", { className: "name", textContent: shortName(model) }), h("span", { className: "quiet", textContent: `${count(outcomes)} outcomes` }),
           side("before", level(before)), side("after", level(ability))))),
+        error,
         h("div", { className: "actions" },
           h("button", { type: "button", className: "button primary", textContent: "Accept", onclick: accept }),
           h("button", { type: "button", className: "button", textContent: "Discard", onclick: () => dialog.close() })));
