@@ -66,8 +66,11 @@ export function chatServer() {
       res.end("data: [DONE]\n\n");
       return true;
     },
-    /** Resolves when the next answer's connection ends. */
-    closed: () => new Promise((resolve) => (state.onClose = resolve)),
+    /** Resolves when the connection of an answer that is yet to come ends; an earlier one's may be told late. */
+    closed: () => {
+      const earlier = new Set(state.received);
+      return new Promise((resolve) => (state.onClose = (call) => earlier.has(call) || resolve(call)));
+    },
   };
   return state;
 }
