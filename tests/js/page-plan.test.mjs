@@ -256,7 +256,7 @@ describe("page: plan", { skip: executable === undefined }, () => {
     const { page, slot } = opened;
     await give(opened, "many.csv.gz", gzipSync(csv(10_000)));
     await page.getByRole("button", { name: "Estimate", exact: true }).click();
-    await page.waitForFunction(() => /^([2-9]\d\d|\d,\d+) of 10,000 prompts, \d+ a second, .* left$/.test(document.querySelector("#plan [data-slot=doing]").textContent), null, { timeout: PATIENCE_MS });
+    await page.waitForFunction(() => /^([2-9]\d\d|\d,\d+) of 10,000 prompts, [\d,]+ a second, .* left$/.test(document.querySelector("#plan [data-slot=doing]").textContent), null, { timeout: PATIENCE_MS });
     await page.getByRole("button", { name: "Cancel" }).click();
     await slot("again").waitFor();
     const [, some] = /many\.csv\.gz: ([\d,]+) of 10,000 prompts estimated/.exec(await slot("estimated").textContent());
