@@ -75,9 +75,10 @@ impl Router {
     /// Explains what [`Router::route`] decides.
     pub fn explain(&self, request: &RouteRequest, now: Moment) -> Result<Explanation> {
         let field = self.field(request, now)?;
-        let curve = match field.eligible.is_empty() {
-            true => Vec::new(),
-            false => self.sample.frontier(&self.catalog, &field.eligible, field.policy.at)?,
+        let curve = if field.eligible.is_empty() {
+            Vec::new()
+        } else {
+            self.sample.frontier(&self.catalog, &field.eligible, field.policy.at)?
         };
         let lambda = field.lambda();
         let mut offered: Vec<Offered> = field.candidates.iter().map(|e| self.offered(e, &field)).collect();

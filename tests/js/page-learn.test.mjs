@@ -106,6 +106,7 @@ describe("Learn", { skip: executable === undefined }, () => {
     assert.ok(model.startsWith(maker.split(" ")[0]), `${model} by ${maker}`);
 
     await page.getByRole("link", { name: "Models", exact: true }).click();
+    await page.locator("#models tbody tr").first().waitFor();
     await page.locator("#models").getByLabel("Search by name").fill(model);
     await page.locator("#models tbody .open").first().click();
     const dialog = page.getByRole("dialog");

@@ -440,6 +440,8 @@ describe("page: plan", { skip: executable === undefined }, () => {
     const opened = await open();
     const { page } = opened;
     await page.getByRole("link", { name: "Models", exact: true }).click();
+    // The view takes files once it is loaded.
+    await page.locator("#models tbody tr").first().waitFor();
     const catalog = router.catalog();
     for (const model of catalog.models.slice(0, 2)) Object.assign(model, { cost: { input: 0, output: 0 }, free: true });
     await page.locator("#models [data-slot=import-file]").setInputFiles({ name: "catalog.json", mimeType: "", buffer: Buffer.from(JSON.stringify(catalog)) });
