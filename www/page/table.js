@@ -2,6 +2,7 @@
 import { gauge } from "./decision.js";
 import { h } from "./dom.js";
 import { count, effortName, modelParts, percent, percentRange, usd } from "./format.js";
+import { sorting } from "./sorting.js";
 
 /** @typedef {import("./rows.js").Row} Row */
 
@@ -22,40 +23,19 @@ const COLUMNS = [
  * @param {(model: string | null) => void} onPoint called as the pointer enters a row, with null as it leaves
  */
 export function modelsTable(container, onPoint) {
-  let column = COLUMNS[4];
-  let direction = 1;
   /** @type {Row[]} */
   let rows = [];
 
   const body = h("tbody");
-  const headers = COLUMNS.map((each) => h("th", { scope: "col", className: [each.numeric ? "numeric" : "", each.className].join(" ") },
-    h("button", { type: "button", textContent: each.label, title: each.title ?? "", onclick: () => sortBy(each) })));
+  const { headers, sorted } = sorting(COLUMNS, COLUMNS[4], { tie: (a, b) => (a.cost?.estimate ?? Infinity) - (b.cost?.estimate ?? Infinity) || 0, onSort: draw });
   container.replaceChildren(h("table", {},
     h("caption", { className: "visually-hidden", textContent: "Expected quality and cost of every model for this prompt. Column headers sort." }),
     h("thead", {}, h("tr", {}, ...headers)), body));
   body.onpointerover = (event) => onPoint(/** @type {HTMLElement} */ (event.target).closest("tr")?.dataset.model ?? null);
   body.onpointerleave = () => onPoint(null);
 
-  function sortBy(chosen) {
-    direction = chosen === column ? -direction : chosen.first;
-    column = chosen;
-    draw();
-  }
-
   function draw() {
-    headers.forEach((header, i) => {
-      if (COLUMNS[i] === column) header.ariaSort = direction === 1 ? "ascending" : "descending";
-      else header.removeAttribute("aria-sort");
-    });
-    body.replaceChildren(...[...rows].sort(compare).map(line));
-  }
-
-  /** Rows without a figure come last, whichever the direction. */
-  function compare(a, b) {
-    const [x, y] = [column.key(a), column.key(b)];
-    if (x === null || y === null) return Number(x === null) - Number(y === null);
-    const order = typeof x === "string" ? x.localeCompare(y) : x - y;
-    return order * direction || (a.cost?.estimate ?? Infinity) - (b.cost?.estimate ?? Infinity) || 0;
+    body.replaceChildren(...sorted(rows).map(line));
   }
 
   return {

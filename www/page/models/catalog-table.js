@@ -2,6 +2,7 @@
 import { SOURCES, level, levelGauge } from "../ability.js";
 import { h } from "../dom.js";
 import { count, effortName, modelParts, percent, price } from "../format.js";
+import { sorting } from "../sorting.js";
 
 /** @typedef {import("pennyroute").CatalogModel & { alone: number | null, changed: boolean }} Row `alone`: its quality on average traffic */
 
@@ -29,31 +30,18 @@ export function abilities({ tool_call, json, modalities, reasoning, private: isP
  * @param {(id: string) => void} onOpen
  */
 export function catalogTable(container, onOpen) {
-  let column = COLUMNS[1];
-  let direction = -1;
   /** @type {Row[]} */
   let rows = [];
 
   const body = h("tbody");
-  const headers = COLUMNS.map((each) => h("th", { scope: "col", className: [each.numeric ? "numeric" : "", each.className ?? ""].join(" ") },
-    h("button", { type: "button", textContent: each.label, title: each.title ?? "", onclick: () => sortBy(each) })));
+  const { headers, sorted } = sorting(COLUMNS, COLUMNS[1], { tie: (a, b) => a.id.localeCompare(b.id), onSort: draw });
   container.replaceChildren(h("table", { className: "catalog-table" },
     h("caption", { className: "visually-hidden", textContent: "Models of the catalog, prices in USD per million tokens. Column headers sort; a model's name opens it." }),
     h("thead", {}, h("tr", {}, ...headers)), body));
 
-  function sortBy(chosen) {
-    direction = chosen === column ? -direction : chosen.first;
-    column = chosen;
-    draw();
-  }
-
   function draw() {
-    headers.forEach((header, i) => {
-      if (COLUMNS[i] === column) header.ariaSort = direction === 1 ? "ascending" : "descending";
-      else header.removeAttribute("aria-sort");
-    });
     const focused = [...body.rows].find((row) => row.contains(document.activeElement));
-    body.replaceChildren(...[...rows].sort(compare).map(line));
+    body.replaceChildren(...sorted(rows).map(line));
     if (focused) focus(focused.dataset.model);
     if (rows.length === 0) body.replaceChildren(h("tr", {}, h("td", { colSpan: COLUMNS.length, className: "none quiet", textContent: "No model of the catalog is like that." })));
   }
@@ -62,14 +50,6 @@ export function catalogTable(container, onOpen) {
   function focus(id) {
     const row = [...body.rows].find(({ dataset }) => dataset.model === id);
     (row?.querySelector("button") ?? container).focus({ preventScroll: true });
-  }
-
-  /** Rows without a figure come last, whichever the direction. */
-  function compare(a, b) {
-    const [x, y] = [column.key(a), column.key(b)];
-    if (x === null || y === null) return Number(x === null) - Number(y === null) || a.id.localeCompare(b.id);
-    const order = typeof x === "string" ? x.localeCompare(y) : x - y;
-    return order * direction || a.id.localeCompare(b.id);
   }
 
   /** @param {Row} row */
