@@ -34,7 +34,7 @@ export class Folder {
 
   /**
    * A folder by where its manifest is, or by its files.
-   * @param {string | URL | Record<string, BufferSource | Blob>} from
+   * @param {string | URL | import("./encoder.js").EncoderFiles} from
    * @param {Host} host
    * @param {AbortSignal} signal
    */

@@ -39,12 +39,12 @@ export interface EncoderOptions {
 
 /** The files of an encoder's folder. Those of a path that is not used may be left out. */
 export interface EncoderFiles {
-  manifest: BufferSource | Blob;
-  vocab: BufferSource | Blob;
+  manifest: Uint8Array | ArrayBuffer | Blob;
+  vocab: Uint8Array | ArrayBuffer | Blob;
   /** For the CPU. */
-  onnx?: BufferSource | Blob;
+  onnx?: Uint8Array | ArrayBuffer | Blob;
   /** For the GPU. */
-  packed?: BufferSource | Blob;
+  packed?: Uint8Array | ArrayBuffer | Blob;
 }
 
 export interface EmbedOptions {
