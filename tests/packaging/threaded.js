@@ -7,7 +7,7 @@ import { decideWith, decisions as decisionsHere } from "./program.js";
 export async function decisions() {
   const decided = await decisionsHere();
   await refuse();
-  return { ...decided, "pennyroute/worker": await decideWith(RouterWorker), "pennyroute/encoder": decided.pennyroute };
+  return { ...decided, "pennyroute/worker": await decideWith(RouterWorker), "pennyroute/encoder": structuredClone(decided.pennyroute) };
 }
 
 /** The encoder's files are not in the package; that it looks into those it is given is seen by what it says of these. */
