@@ -71,7 +71,13 @@ export const methods = {
       if (compared.path === other) rates[other] = rate(compared);
     }
     embedded = result;
-    return { receipt, rates, forced: both && path !== "auto", calibration: encoder.calibration, version: encoder.version };
+    const { calibration } = encoder;
+    if (receipt.fallback) {
+      // Another one tries the GPU anew.
+      encoder.free();
+      encoder = undefined;
+    }
+    return { receipt, rates, forced: both && path !== "auto", calibration };
   },
 
   /** Finds the near-duplicates. @param {number} threshold */

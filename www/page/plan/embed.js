@@ -172,12 +172,14 @@ export function embedCard(slot, app, onPlan) {
   };
 }
 
+const pace = (rate) => (rate < 10 ? rate.toFixed(1) : count(rate));
+
 /** Both paths' rates, the one that was used first. */
 function* figures({ receipt, rates }) {
   const paths = receipt.path === "cpu" ? ["cpu", "gpu"] : ["gpu", "cpu"];
   for (const path of paths) {
     const rate = rates[path];
     const used = path === receipt.path;
-    yield figure(`On the ${NAMES[path]}`, rate ? `${count(rate.per_second)} texts/s` : "–", rateNote(path, receipt, rate), null, used ? "used" : "");
+    yield figure(`On the ${NAMES[path]}`, rate ? `${pace(rate.per_second)} texts/s` : "–", rateNote(path, receipt, rate), null, used ? "used" : "");
   }
 }
