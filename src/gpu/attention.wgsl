@@ -44,14 +44,14 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
   let head = group.y * 2 + index / 32;
   let query = block.x + index % 32;
   let end = block.z;
-  let active = query < end && head < HEADS;
+  let writes = query < end && head < HEADS;
 
   // Idle lanes compute along on something that exists.
-  let from = min(query, end - 1) * (3 * WIDTH / 4) + min(head, HEADS - 1) * 8;
+  let own_query = min(query, end - 1) * (3 * WIDTH / 4) + min(head, HEADS - 1) * 8;
   let by = 0.17677669529663687; // 1 / √32
   let q = Row(
-    by * vec4<f32>(qkv[from]), by * vec4<f32>(qkv[from + 1]), by * vec4<f32>(qkv[from + 2]), by * vec4<f32>(qkv[from + 3]),
-    by * vec4<f32>(qkv[from + 4]), by * vec4<f32>(qkv[from + 5]), by * vec4<f32>(qkv[from + 6]), by * vec4<f32>(qkv[from + 7]),
+    by * vec4<f32>(qkv[own_query]), by * vec4<f32>(qkv[own_query + 1]), by * vec4<f32>(qkv[own_query + 2]), by * vec4<f32>(qkv[own_query + 3]),
+    by * vec4<f32>(qkv[own_query + 4]), by * vec4<f32>(qkv[own_query + 5]), by * vec4<f32>(qkv[own_query + 6]), by * vec4<f32>(qkv[own_query + 7]),
   );
 
   var largest = -1e30;
@@ -95,7 +95,7 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
       sum.h = sum.h * shrink + weighted(p, at + 7);
     }
   }
-  if (active) {
+  if (writes) {
     let to = query * (WIDTH / 4) + head * 8;
     context[to] = num4(sum.a / total);
     context[to + 1] = num4(sum.b / total);

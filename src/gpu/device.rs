@@ -230,6 +230,8 @@ fn wanted_limits(caps: &Caps, offered: &Limits) -> Limits {
             .workgroup_size
             .min(offered.max_compute_invocations_per_workgroup),
         max_compute_workgroup_size_x: caps.workgroup_size.min(offered.max_compute_workgroup_size_x),
+        max_compute_workgroup_size_y: 1,
+        max_compute_workgroup_size_z: 1,
         max_compute_workgroups_per_dimension: caps.workgroups.min(offered.max_compute_workgroups_per_dimension),
         // The least that wgpu knows, for all that is not computing.
         ..Limits::downlevel_webgl2_defaults()

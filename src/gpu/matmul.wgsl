@@ -69,7 +69,7 @@ fn add_product(sum: Block, m: math4, n: math4) -> Block {
 }
 
 // One step of k: the products of this lane's rows and columns.
-fn step(sums: ptr<function, Blocks>, rows: u32, rows_below: u32, columns: u32) {
+fn advance(sums: ptr<function, Blocks>, rows: u32, rows_below: u32, columns: u32) {
   let m = x_tile[rows];
   let n = w_tile[columns];
   (*sums).ul = add_product((*sums).ul, m, n);
@@ -184,10 +184,10 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
       let m = k4 * 4 * SLOTS_M + slot(rows, k4);
       let m_below = k4 * 4 * SLOTS_M + slot(rows + SLOTS_M / 2, k4);
       let n = k4 * 4 * SLOTS_N + columns;
-      step(&parts, m, m_below, n);
-      step(&parts, m + SLOTS_M, m_below + SLOTS_M, n + SLOTS_N);
-      step(&parts, m + 2 * SLOTS_M, m_below + 2 * SLOTS_M, n + 2 * SLOTS_N);
-      step(&parts, m + 3 * SLOTS_M, m_below + 3 * SLOTS_M, n + 3 * SLOTS_N);
+      advance(&parts, m, m_below, n);
+      advance(&parts, m + SLOTS_M, m_below + SLOTS_M, n + SLOTS_N);
+      advance(&parts, m + 2 * SLOTS_M, m_below + 2 * SLOTS_M, n + 2 * SLOTS_N);
+      advance(&parts, m + 3 * SLOTS_M, m_below + 3 * SLOTS_M, n + 3 * SLOTS_N);
     }
     if (MIXED) {
       sums = all_widened(sums, parts);
