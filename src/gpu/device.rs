@@ -23,8 +23,6 @@ pub struct Caps {
     pub workgroup_size: u32,
     /// Workgroups along one dimension of a dispatch.
     pub workgroups: u32,
-    /// Percent of the device's memory from which on it counts as full, where the adapter tells how much there is.
-    pub memory_percent: Option<u8>,
 }
 
 impl Default for Caps {
@@ -36,7 +34,6 @@ impl Default for Caps {
             workgroup_bytes: 16 << 10,
             workgroup_size: 256,
             workgroups: 65_535,
-            memory_percent: None,
         }
     }
 }
@@ -91,9 +88,7 @@ pub(super) fn lost_error(what: impl ToString) -> Error {
 impl Gpu {
     /// The device of the fastest adapter.
     pub async fn open(caps: &Caps) -> Result<Self> {
-        let mut instance = wgpu::InstanceDescriptor::new_without_display_handle();
-        instance.memory_budget_thresholds.for_resource_creation = caps.memory_percent;
-        let instance = wgpu::Instance::new(instance);
+        let instance = wgpu::Instance::new(wgpu::InstanceDescriptor::new_without_display_handle());
         let options = wgpu::RequestAdapterOptions {
             power_preference: wgpu::PowerPreference::HighPerformance,
             ..Default::default()
@@ -105,6 +100,8 @@ impl Gpu {
         let descriptor = wgpu::DeviceDescriptor {
             required_features: if f16 { Features::SHADER_F16 } else { Features::empty() },
             required_limits: limits.clone(),
+            // Blocks of memory of the size of our buffers, not of a game's.
+            memory_hints: wgpu::MemoryHints::MemoryUsage,
             ..Default::default()
         };
         let (device, queue) =

@@ -13,7 +13,7 @@ mod plan;
 mod steps;
 mod weights;
 
-use std::sync::{Arc, Mutex};
+use std::sync::Mutex;
 
 use wgpu::BufferUsages;
 
@@ -48,7 +48,7 @@ pub struct GpuEncoder {
     /// The most tokens of a chunk.
     most_tokens: usize,
     /// The buffers of a chunk, made by the first.
-    workspace: Mutex<Option<Arc<Workspace>>>,
+    workspace: Mutex<Option<Workspace>>,
     /// Read-back buffers that no call is using.
     idle: Mutex<Vec<wgpu::Buffer>>,
 }
@@ -126,25 +126,28 @@ impl GpuEncoder {
         Ok(())
     }
 
-    /// Buffers for chunks of so many tokens and so many texts in all: those at hand if they are large enough.
-    fn workspace(&self, tokens: usize, texts: usize) -> Arc<Workspace> {
-        let mut kept = lock(&self.workspace);
-        if let Some(workspace) = kept.as_ref().filter(|kept| kept.tokens >= tokens && kept.texts >= texts) {
-            return Arc::clone(workspace);
-        }
-        let (had_tokens, had_texts) = kept.as_ref().map_or((64, 8), |kept| (kept.tokens, kept.texts));
-        let tokens = tokens.next_power_of_two().min(self.most_tokens).max(had_tokens);
-        let texts = texts.next_power_of_two().max(had_texts);
-        // The old ones go first: both may be too much.
-        *kept = None;
-        Arc::clone(kept.insert(Arc::new(Workspace::new(&self.gpu, &self.model, tokens, texts))))
+    /// Makes sure of buffers for chunks of so many tokens and so many texts in all.
+    fn fit<'w>(&self, kept: &'w mut Option<Workspace>, tokens: usize, texts: usize) -> &'w Workspace {
+        let had = kept.take();
+        let (had_tokens, had_texts) = had.as_ref().map_or((64, 8), |had| (had.tokens, had.texts));
+        kept.insert(match had {
+            Some(had) if had.tokens >= tokens && had.texts >= texts => had,
+            had => {
+                // The old buffers go first: both may be too much.
+                drop(had);
+                let tokens = tokens.next_power_of_two().min(self.most_tokens).max(had_tokens);
+                Workspace::new(&self.gpu, &self.model, tokens, texts.next_power_of_two().max(had_texts))
+            }
+        })
     }
 
     /// Computes a batch into a buffer that can be mapped.
     fn submit(&self, batch: &TokenBatch) -> wgpu::Buffer {
         let chunks = chunks(batch, self.most_tokens);
         let longest = chunks.iter().map(|chunk| chunk.tokens.len()).max().unwrap_or_default();
-        let workspace = self.workspace(longest, batch.texts());
+        // Held until all is submitted, so that calls of other threads do not write in between.
+        let mut kept = lock(&self.workspace);
+        let workspace = self.fit(&mut kept, longest, batch.texts());
         let bytes = self.bytes(batch);
         let readback = self.readback(bytes);
         for (i, chunk) in chunks.iter().enumerate() {

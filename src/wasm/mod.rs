@@ -10,3 +10,5 @@ mod convert;
 mod plan;
 #[cfg(feature = "wasm")]
 mod router;
+#[cfg(feature = "gpu-wasm")]
+mod gpu;
