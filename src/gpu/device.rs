@@ -222,14 +222,18 @@ fn wanted_limits(caps: &Caps, offered: &Limits) -> Limits {
         max_storage_buffers_per_shader_stage: 4,
         max_storage_buffer_binding_size: caps.buffer_bytes.min(offered.max_storage_buffer_binding_size),
         max_buffer_size: caps.buffer_bytes.min(offered.max_buffer_size),
-        max_compute_workgroup_storage_size: caps.workgroup_bytes.min(offered.max_compute_workgroup_storage_size),
+        max_compute_workgroup_storage_size: caps
+            .workgroup_bytes
+            .min(offered.max_compute_workgroup_storage_size),
         max_compute_invocations_per_workgroup: caps
             .workgroup_size
             .min(offered.max_compute_invocations_per_workgroup),
         max_compute_workgroup_size_x: caps.workgroup_size.min(offered.max_compute_workgroup_size_x),
         max_compute_workgroup_size_y: 1,
         max_compute_workgroup_size_z: 1,
-        max_compute_workgroups_per_dimension: caps.workgroups.min(offered.max_compute_workgroups_per_dimension),
+        max_compute_workgroups_per_dimension: caps
+            .workgroups
+            .min(offered.max_compute_workgroups_per_dimension),
         // The least that wgpu knows, for all that is not computing.
         ..Limits::downlevel_webgl2_defaults()
     }

@@ -175,7 +175,11 @@ impl GpuEncoder {
         }
         // Whatever lies here is too small: what replaces it serves the next calls as well.
         idle.clear();
-        self.gpu.buffer("read-back", bytes.next_power_of_two(), BufferUsages::MAP_READ | BufferUsages::COPY_DST)
+        self.gpu.buffer(
+            "read-back",
+            bytes.next_power_of_two(),
+            BufferUsages::MAP_READ | BufferUsages::COPY_DST,
+        )
     }
 
     async fn compute(&self, batch: &TokenBatch) -> Result<Vec<f32>> {

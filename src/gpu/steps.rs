@@ -112,7 +112,10 @@ impl Workspace {
             let buffers = [&sizes].into_iter().chain(read.iter().copied()).chain([written]);
             let entries: Vec<_> = (0..)
                 .zip(buffers)
-                .map(|(binding, buffer)| wgpu::BindGroupEntry { binding, resource: buffer.as_entire_binding() })
+                .map(|(binding, buffer)| wgpu::BindGroupEntry {
+                    binding,
+                    resource: buffer.as_entire_binding(),
+                })
                 .collect();
             let layout = &kernels.layouts[read.len()];
             bound.push(gpu.device.create_bind_group(&wgpu::BindGroupDescriptor {

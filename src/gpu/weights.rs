@@ -87,7 +87,10 @@ impl<'a> Weights<'a> {
         let (_, header) = SafeTensors::read_metadata(file).map_err(bad)?;
         let metadata = header.metadata().as_ref().ok_or_else(|| bad("has no metadata"))?;
         let field = |name: &str| {
-            metadata.get(name).ok_or_else(|| bad(format!("metadata has no field `{name}`"))).map(String::as_str)
+            metadata
+                .get(name)
+                .ok_or_else(|| bad(format!("metadata has no field `{name}`")))
+                .map(String::as_str)
         };
         let count = |name: &str| {
             let value = field(name)?;
@@ -118,7 +121,9 @@ impl<'a> Weights<'a> {
         let (positions, _) = matrix(POSITIONS)?;
         let (inner, _) = matrix("encoder.layer.0.intermediate.dense.weight")?;
         if width != heads * HEAD {
-            return Err(bad(format!("{heads} heads in {width} dimensions: this encoder takes heads of {HEAD}")));
+            return Err(bad(format!(
+                "{heads} heads in {width} dimensions: this encoder takes heads of {HEAD}"
+            )));
         }
         if inner % HEAD != 0 {
             return Err(bad(format!("feed-forward blocks of {inner}: must be a multiple of {HEAD}")));
@@ -177,7 +182,13 @@ impl<'a> Weights<'a> {
 
     /// Linear layers of the same inputs as one: the weights `[inputs][all outputs]`, and the scales of all
     /// outputs, then their biases.
-    pub fn linear(&self, names: &[String], inputs: usize, outputs: usize, precision: Precision) -> Result<Table> {
+    pub fn linear(
+        &self,
+        names: &[String],
+        inputs: usize,
+        outputs: usize,
+        precision: Precision,
+    ) -> Result<Table> {
         let all = outputs * names.len();
         let mut weight = vec![0; inputs * all * precision.bytes()];
         let (mut scale, mut biases) = (Vec::with_capacity(2 * all), Vec::with_capacity(all));

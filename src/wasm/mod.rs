@@ -6,9 +6,9 @@ mod error;
 
 #[cfg(feature = "wasm")]
 mod convert;
+#[cfg(feature = "gpu-wasm")]
+mod gpu;
 #[cfg(feature = "wasm")]
 mod plan;
 #[cfg(feature = "wasm")]
 mod router;
-#[cfg(feature = "gpu-wasm")]
-mod gpu;

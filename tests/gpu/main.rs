@@ -81,7 +81,10 @@ fn kernels_agree_with_a_plain_forward_pass() {
                 let plain = bert.embed(text);
                 let off = ours.iter().zip(&plain).map(|(a, b)| (f64::from(*a) - b).abs()).fold(0.0, f64::max);
                 let (n, cosine) = (text.len(), cosine(&ours, &plain));
-                assert!(cosine >= least && off < most_off, "int8 {int8}, {caps:?}, {n} tokens: {cosine}, {off}");
+                assert!(
+                    cosine >= least && off < most_off,
+                    "int8 {int8}, {caps:?}, {n} tokens: {cosine}, {off}"
+                );
             }
         }
     }
@@ -180,10 +183,19 @@ fn bad_files_are_named_for_what_is_wrong() {
         (altered("\"epsilon\":\"1e-12\"", "\"epsilon\":\"-1e+1\""), "metadata `epsilon`: -1e+1"),
         (altered("\"int8\"", "\"int4\""), "metadata `precision`: int4 is neither"),
         (altered("\"__metadata__\"", "\"__metadatas_\""), ""),
-        (altered("embeddings.word_embeddings.weight\"", "embeddings.ward_embeddings.weight\""), "has no tensor"),
+        (
+            altered("embeddings.word_embeddings.weight\"", "embeddings.ward_embeddings.weight\""),
+            "has no tensor",
+        ),
         (altered(&format!("{query}.scale"), &format!("{query}.sc@le")), "query.weight.scale`"),
-        (altered(&format!("{query}\":{{\"dtype\":\"I8\""), &format!("{query}\":{{\"dtype\":\"U8\"")), "must be I8"),
-        (nan.with("encoder.layer.0.output.LayerNorm.bias", f32::NAN).file(), "LayerNorm.bias`: number 0 is NaN"),
+        (
+            altered(&format!("{query}\":{{\"dtype\":\"I8\""), &format!("{query}\":{{\"dtype\":\"U8\"")),
+            "must be I8",
+        ),
+        (
+            nan.with("encoder.layer.0.output.LayerNorm.bias", f32::NAN).file(),
+            "LayerNorm.bias`: number 0 is NaN",
+        ),
     ];
     for (file, what) in cases {
         match block_on(GpuEncoder::new(&file)).err() {

@@ -141,7 +141,8 @@ impl Bert {
             let mean = row.iter().sum::<f64>() / n;
             let variance = row.iter().map(|x| (x - mean).powi(2)).sum::<f64>() / n;
             for ((x, gamma), beta) in row.iter_mut().zip(gamma).zip(beta) {
-                *x = (*x - mean) / (variance + f64::from(EPSILON)).sqrt() * f64::from(*gamma) + f64::from(*beta);
+                *x = (*x - mean) / (variance + f64::from(EPSILON)).sqrt() * f64::from(*gamma)
+                    + f64::from(*beta);
             }
         }
     }
