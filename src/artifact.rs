@@ -258,14 +258,14 @@ pub(crate) fn parse<T: DeserializeOwned>(file: &str, json: &[u8]) -> Result<T> {
     serde_json::from_slice(json).map_err(|e| Error::artifact(file, e))
 }
 
-fn supported(file: &str, format: u32) -> Result<()> {
+pub(crate) fn supported(file: &str, format: u32) -> Result<()> {
     if format <= ARTIFACT_FORMAT {
         return Ok(());
     }
     Err(Error::Version { file: file.into(), found: format, supported: ARTIFACT_FORMAT })
 }
 
-fn verify(entry: &FileEntry, bytes: &[u8]) -> Result<()> {
+pub(crate) fn verify(entry: &FileEntry, bytes: &[u8]) -> Result<()> {
     if bytes.len() as u64 != entry.bytes {
         let what = format!("has {} bytes, the manifest says {}", bytes.len(), entry.bytes);
         return Err(Error::artifact(&entry.path, what));
