@@ -171,13 +171,21 @@ impl EvalOp for Fused {
     fn eval(&self, _: &EvalContext, mut inputs: TVec<TValue>) -> TractResult<TVec<TValue>> {
         let out = match self {
             Fused::Linear(linear) => {
-                let out = linear.apply(inputs[0].try_as_plain_ram()?.as_slice::<f32>()?);
-                Tensor::from_shape(&[inputs[0].shape()[0], linear.outputs()], &out)?
+                let mut out = Tensor::zero::<f32>(&[inputs[0].shape()[0], linear.outputs()])?;
+                let x = inputs[0].try_as_plain_ram()?;
+                linear.apply(x.as_slice::<f32>()?, out.try_as_plain_ram_mut()?.as_slice_mut::<f32>()?);
+                out
             }
             Fused::Attention { width, heads } => {
-                let slice = |i: usize| inputs[i].try_as_plain_ram()?.as_slice::<f32>();
-                let out = kernels::attention([slice(0)?, slice(1)?, slice(2)?], *width, *heads);
-                Tensor::from_shape(inputs[0].shape(), &out)?
+                let mut out = Tensor::zero::<f32>(inputs[0].shape())?;
+                let [q, k, v] = [
+                    inputs[0].try_as_plain_ram()?,
+                    inputs[1].try_as_plain_ram()?,
+                    inputs[2].try_as_plain_ram()?,
+                ];
+                let qkv = [q.as_slice::<f32>()?, k.as_slice::<f32>()?, v.as_slice::<f32>()?];
+                kernels::attention(qkv, *width, *heads, out.try_as_plain_ram_mut()?.as_slice_mut::<f32>()?);
+                out
             }
             Fused::LayerNorm { scale, shift, epsilon } => {
                 let mut x = inputs.remove(0).into_tensor();

@@ -2,11 +2,20 @@
 //!
 //! The wasm module is compiled for size, where LLVM leaves loops scalar and does not inline a vector library's
 //! functions (GELU over `wide` took six times as long there); so these few operations are spelled out and
-//! always inlined. Elsewhere they are arrays, which LLVM turns into vectors by itself.
+//! always inlined. On x86-64 arrays would do, were it not for divisions and exponents, which LLVM leaves scalar.
 
 #![allow(clippy::inline_always, reason = "see above")]
 
 use std::ops::{Add, Div, Mul, Sub};
+
+/// A loop written out. Compiled for size, LLVM unrolls none, and an array that a loop indexes cannot stay in registers.
+macro_rules! unrolled {
+    (for $i:ident in [$($n:literal)*] $body:block) => {$({
+        const $i: usize = $n;
+        $body
+    })*};
+}
+pub(super) use unrolled;
 
 /// How many numbers.
 pub const LANES: usize = 4;
@@ -132,7 +141,46 @@ mod imp {
     }
 }
 
-#[cfg(not(all(target_arch = "wasm32", target_feature = "simd128")))]
+#[cfg(target_arch = "x86_64")]
+#[allow(unsafe_code, reason = "vector functions are unsafe to call in general, though every x86-64 has SSE2")]
+mod imp {
+    use std::arch::x86_64::{
+        __m128, _mm_add_epi32, _mm_add_ps, _mm_andnot_ps, _mm_castps_si128, _mm_castsi128_ps, _mm_div_ps,
+        _mm_max_ps, _mm_mul_ps, _mm_set_ps, _mm_set1_ps, _mm_slli_epi32, _mm_storeu_ps, _mm_sub_ps,
+    };
+
+    pub type Four = __m128;
+
+    macro_rules! of_sse2 {
+        ($($name:ident($($x:ident: $type:ty),+) $of:expr;)*) => {$(
+            #[inline(always)]
+            pub fn $name($($x: $type),+) -> Four {
+                // SAFETY: every x86-64 has SSE2.
+                unsafe { $of }
+            }
+        )*};
+    }
+    of_sse2! {
+        add(a: Four, b: Four) _mm_add_ps(a, b);
+        sub(a: Four, b: Four) _mm_sub_ps(a, b);
+        mul(a: Four, b: Four) _mm_mul_ps(a, b);
+        div(a: Four, b: Four) _mm_div_ps(a, b);
+        max(a: Four, b: Four) _mm_max_ps(b, a);
+        abs(a: Four) _mm_andnot_ps(_mm_set1_ps(-0.0), a);
+        splat(x: f32) _mm_set1_ps(x);
+        load(from: &[f32; 4]) _mm_set_ps(from[3], from[2], from[1], from[0]);
+        add_to_exponent(a: Four, shifted: Four)
+            _mm_castsi128_ps(_mm_add_epi32(_mm_castps_si128(a), _mm_slli_epi32::<23>(_mm_castps_si128(shifted))));
+    }
+
+    #[inline(always)]
+    pub fn store(four: Four, to: &mut [f32; 4]) {
+        // SAFETY: the array has 16 bytes, and the store needs no alignment.
+        unsafe { _mm_storeu_ps(to.as_mut_ptr(), four) }
+    }
+}
+
+#[cfg(not(any(target_arch = "x86_64", all(target_arch = "wasm32", target_feature = "simd128"))))]
 mod imp {
     pub type Four = [f32; 4];
 

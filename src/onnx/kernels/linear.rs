@@ -10,23 +10,32 @@
 //! SSE2 and AVX2 have, and an error of 2⁻¹⁶ is far below that of the weights. So the answer is that of
 //! float32 activations, and relaxed SIMD, whose products take 7 bits, has nothing to add.
 //!
-//! A panel is [`PANEL`] outputs side by side, by pairs of inputs: one load brings a pair for each of them, and
-//! several rows of activations use it.
+//! A panel is [`PANEL`] outputs side by side, by pairs of inputs, and a group is [`ROWS`] rows of activations side by
+//! side: a tile of both walks along two pointers, and everything in between stays in registers.
 
 #![allow(unsafe_code, reason = "vector loads take pointers, and AVX2 may only be called where it is")]
 
-/// Outputs that are computed together.
+use super::lanes::{F32x4, LANES, ROUND};
+
+/// Outputs that are computed together, and rows.
 const PANEL: usize = 8;
+const ROWS: usize = 4;
 
 /// The greatest activation.
 const REACH: f32 = 32_767.0;
 
-/// Pairs of inputs whose products are added up in 32 bits, which hold 516 of the greatest; longer rows are
+/// Pairs of inputs whose products are added up in 32 bits, which hold 258 of the greatest; longer rows are
 /// summed in parts.
 const PART: usize = 256;
 
-/// One pair of inputs for each output of a panel.
-type Pairs = [i8; 2 * PANEL];
+/// A pair of inputs for each output of a panel.
+type Weights = [i8; 2 * PANEL];
+
+/// A pair of inputs, of 16 bits each, for each row of a group.
+type Activations = [i32; ROWS];
+
+/// The sums of a panel and a group.
+type Tile = [[f32; PANEL]; ROWS];
 
 /// The layer, laid out for the loops below.
 #[derive(Debug, Clone, PartialEq)]
@@ -34,7 +43,7 @@ pub struct Linear {
     inputs: usize,
     outputs: usize,
     /// `[panels][inputs / 2]`; outputs that are missing from the last panel are zero.
-    pairs: Vec<Pairs>,
+    weights: Vec<Weights>,
     scale: Vec<f32>,
     bias: Vec<f32>,
 }
@@ -53,17 +62,17 @@ impl Linear {
         if scale.len() != outputs {
             return Err(format!("{} scales for {outputs} outputs", scale.len()));
         }
-        let mut pairs = Vec::with_capacity(outputs.div_ceil(PANEL) * inputs / 2);
+        let mut weights = Vec::with_capacity(outputs.div_ceil(PANEL) * inputs / 2);
         for rows in weight.chunks(PANEL * inputs) {
             for pair in (0..inputs).step_by(2) {
                 let mut column = [0; 2 * PANEL];
                 for (to, row) in rows.chunks_exact(inputs).enumerate() {
                     column[2 * to..][..2].copy_from_slice(&row[pair..][..2]);
                 }
-                pairs.push(column);
+                weights.push(column);
             }
         }
-        Ok(Linear { inputs, outputs, pairs, scale, bias })
+        Ok(Linear { inputs, outputs, weights, scale, bias })
     }
 
     /// Numbers in a row of the result.
@@ -76,122 +85,98 @@ impl Linear {
         self.inputs
     }
 
-    /// The layer's rows for rows of activations.
-    pub fn apply(&self, values: &[f32]) -> Vec<f32> {
-        let rows = Rounded::new(values, self.inputs);
-        let mut out = vec![0.0; rows.scales.len() * self.outputs];
+    /// The layer's rows for rows of activations, into `out`.
+    pub fn apply(&self, values: &[f32], out: &mut [f32]) {
         #[cfg(target_arch = "x86_64")]
         if std::arch::is_x86_feature_detected!("avx2") {
             // SAFETY: the processor has AVX2.
-            let several = |panel, first| unsafe { avx2::sums::<8>(self, &rows, panel, first) };
-            let one = |panel, row| unsafe { avx2::sums::<1>(self, &rows, panel, row) };
-            self.panels(&rows, &mut out, several, one);
-            return out;
+            return self
+                .by_tiles(values, out, |weights, activations| unsafe { avx2::tile(weights, activations) });
         }
-        let several = |panel, first| sums::<4>(self, &rows, panel, first);
-        self.panels(&rows, &mut out, several, |panel, row| sums::<1>(self, &rows, panel, row));
-        out
+        self.by_tiles(values, out, tile);
     }
 
-    /// Every panel with every row, most rows `R` at a time: `several` and `one` give the sums of a panel and of as
-    /// many rows, from the given one on.
-    fn panels<const R: usize>(
-        &self,
-        rows: &Rounded,
-        out: &mut [f32],
-        several: impl Fn(usize, usize) -> [[f32; PANEL]; R],
-        one: impl Fn(usize, usize) -> [[f32; PANEL]; 1],
-    ) {
-        let mut finish = |panel: usize, row: usize, sums: &[f32; PANEL]| {
+    /// The same by a function that multiplies a panel with a group.
+    fn by_tiles(&self, values: &[f32], out: &mut [f32], tile: impl Fn(&[Weights], &[Activations]) -> Tile) {
+        let rounded = Rounded::new(values, self.inputs);
+        let (pairs, rows) = (self.inputs / 2, rounded.scales.len());
+        for (panel, weights) in self.weights.chunks_exact(pairs).enumerate() {
             let outputs = panel * PANEL..self.outputs.min((panel + 1) * PANEL);
-            let of_outputs = self.scale[outputs.clone()].iter().zip(&self.bias[outputs.clone()]);
-            let out = &mut out[row * self.outputs..][outputs];
-            for ((y, sum), (scale, bias)) in out.iter_mut().zip(sums).zip(of_outputs) {
-                *y = sum * (scale * rows.scales[row]) + bias;
-            }
-        };
-        let count = rows.scales.len();
-        for panel in 0..self.outputs.div_ceil(PANEL) {
-            for first in (0..count - count % R).step_by(R) {
-                let sums = several(panel, first);
-                sums.iter().enumerate().for_each(|(r, sums)| finish(panel, first + r, sums));
-            }
-            for row in count - count % R..count {
-                finish(panel, row, &one(panel, row)[0]);
+            for (group, activations) in rounded.groups.chunks_exact(pairs).enumerate() {
+                let tile = tile(weights, activations);
+                for (row, sums) in (group * ROWS..rows).zip(&tile) {
+                    let out = &mut out[row * self.outputs..][outputs.clone()];
+                    let of_outputs = self.scale[outputs.clone()].iter().zip(&self.bias[outputs.clone()]);
+                    for ((y, sum), (scale, bias)) in out.iter_mut().zip(sums).zip(of_outputs) {
+                        *y = sum * (scale * rounded.scales[row]) + bias;
+                    }
+                }
             }
         }
-    }
-
-    /// The pairs that a panel and `R` rows from `first` on are made of, in parts.
-    fn operands<'a, const R: usize>(
-        &'a self,
-        rows: &'a Rounded,
-        panel: usize,
-        first: usize,
-    ) -> impl Iterator<Item = (&'a [Pairs], [&'a [i32]; R])> {
-        let pairs = self.inputs / 2;
-        let panel = &self.pairs[panel * pairs..][..pairs];
-        panel.chunks(PART).enumerate().map(move |(i, part)| {
-            (part, std::array::from_fn(|r| &rows.pairs[(first + r) * pairs + i * PART..][..part.len()]))
-        })
     }
 }
 
 /// Rows of activations in 16 bits.
 struct Rounded {
-    /// Two per number, `[rows][inputs / 2]`: what is multiplied with a [`Pairs`].
-    pairs: Vec<i32>,
+    /// `[groups][inputs / 2]`; rows that are missing from the last group are zero.
+    groups: Vec<Activations>,
     scales: Vec<f32>,
 }
 
 impl Rounded {
     fn new(values: &[f32], inputs: usize) -> Self {
-        use super::lanes::{F32x4, LANES, ROUND};
-        let count = values.len() / inputs;
-        let mut rounded =
-            Rounded { pairs: Vec::with_capacity(values.len() / 2), scales: Vec::with_capacity(count) };
-        for row in values.chunks_exact(inputs) {
-            let (fours, rest) = row.as_chunks::<LANES>();
-            let mut most = F32x4::splat(0.0);
-            for x in fours {
-                most = most.max(F32x4::load(x).abs());
-            }
-            let rest_of = rest.iter().map(|x| x.abs());
-            // A row of zeros needs no scale, and must not divide by it.
-            let most = most.array().into_iter().chain(rest_of).fold(f32::MIN_POSITIVE, f32::max);
-            // A number that is not finite becomes zero here, and its row NaN by the scale.
+        let (rows, pairs) = (values.len() / inputs, inputs / 2);
+        let mut groups = vec![[0; ROWS]; rows.div_ceil(ROWS) * pairs];
+        let mut scales = Vec::with_capacity(rows);
+        for (row, values) in values.chunks_exact(inputs).enumerate() {
+            // A row of zeros needs no scale, and must not divide by it. A number that is not finite makes the
+            // row NaN, by the scale.
+            let most = greatest(values).max(f32::MIN_POSITIVE);
+            let group = &mut groups[row / ROWS * pairs..][..pairs];
             let factor = F32x4::splat(REACH / most);
-            let whole = |x: F32x4| (x * factor + F32x4::splat(ROUND)).array().map(f32::to_bits);
             // The whole number stands in the lowest bits.
+            let whole = |x: F32x4| (x * factor + F32x4::splat(ROUND)).array().map(f32::to_bits);
             let pair = |low: u32, high: u32| (low & 0xffff | high << 16) as i32;
-            for x in fours {
+            let (fours, rest) = values.as_chunks::<LANES>();
+            let (twos, last) = group.as_chunks_mut::<2>();
+            for (to, x) in twos.iter_mut().zip(fours) {
                 let [a, b, c, d] = whole(F32x4::load(x));
-                rounded.pairs.extend([pair(a, b), pair(c, d)]);
+                to[0][row % ROWS] = pair(a, b);
+                to[1][row % ROWS] = pair(c, d);
             }
-            if let [a, b] = *rest {
+            if let ([to], &[a, b]) = (last, rest) {
                 let ([a, ..], [b, ..]) = (whole(F32x4::splat(a)), whole(F32x4::splat(b)));
-                rounded.pairs.push(pair(a, b));
+                to[row % ROWS] = pair(a, b);
             }
-            rounded.scales.push(most / REACH);
+            scales.push(most / REACH);
         }
-        rounded
+        Rounded { groups, scales }
     }
 }
 
-/// The sums of a panel and `R` rows from `first` on, on any processor.
+/// The size of the greatest number.
+fn greatest(values: &[f32]) -> f32 {
+    let (fours, rest) = values.as_chunks::<LANES>();
+    let most = fours.iter().fold(F32x4::splat(0.0), |most, x| most.max(F32x4::load(x).abs()));
+    most.array().into_iter().chain(rest.iter().map(|x| x.abs())).fold(0.0, f32::max)
+}
+
+/// The sums of a panel and a group, on any processor.
 #[cfg(not(all(target_arch = "wasm32", target_feature = "simd128")))]
-fn sums<const R: usize>(layer: &Linear, rows: &Rounded, panel: usize, first: usize) -> [[f32; PANEL]; R] {
-    let mut sums = [[0f32; PANEL]; R];
-    for (pairs, rows) in layer.operands::<R>(rows, panel, first) {
-        for (sum, row) in sums.iter_mut().zip(rows) {
-            let mut total = [0i32; PANEL];
-            for (weights, &pair) in pairs.iter().zip(row) {
+fn tile(weights: &[Weights], activations: &[Activations]) -> Tile {
+    let mut sums = [[0f32; PANEL]; ROWS];
+    for (weights, activations) in weights.chunks(PART).zip(activations.chunks(PART)) {
+        let mut totals = [[0i32; PANEL]; ROWS];
+        for (weights, activations) in weights.iter().zip(activations) {
+            for (totals, &pair) in totals.iter_mut().zip(activations) {
                 let (low, high) = (i32::from(pair as i16), pair >> 16);
-                for (total, [a, b]) in total.iter_mut().zip(weights.as_chunks().0) {
+                for (total, [a, b]) in totals.iter_mut().zip(weights.as_chunks().0) {
                     *total += low * i32::from(*a) + high * i32::from(*b);
                 }
             }
-            sum.iter_mut().zip(total).for_each(|(sum, total)| *sum += total as f32);
+        }
+        for (sum, total) in sums.as_flattened_mut().iter_mut().zip(totals.as_flattened()) {
+            *sum += *total as f32;
         }
     }
     sums
@@ -199,42 +184,53 @@ fn sums<const R: usize>(layer: &Linear, rows: &Rounded, panel: usize, first: usi
 
 /// The same by `i32x4.dot_i16x8_s`; weights widen as they are loaded.
 #[cfg(all(target_arch = "wasm32", target_feature = "simd128"))]
-fn sums<const R: usize>(layer: &Linear, rows: &Rounded, panel: usize, first: usize) -> [[f32; PANEL]; R] {
+fn tile(weights: &[Weights], activations: &[Activations]) -> Tile {
+    use super::lanes::unrolled;
     use core::arch::wasm32::{
         f32x4_add, f32x4_convert_i32x4, f32x4_splat, i16x8_load_extend_i8x8, i32x4_add, i32x4_dot_i16x8,
         i32x4_splat, v128_load32_splat, v128_store,
     };
-    let mut sums = [[f32x4_splat(0.0); 2]; R];
-    for (pairs, rows) in layer.operands::<R>(rows, panel, first) {
-        let mut totals = [[i32x4_splat(0); 2]; R];
-        for (k, weights) in pairs.iter().enumerate() {
-            let weights = weights.as_ptr();
-            // SAFETY: either half of 16 bytes; loads need no alignment.
-            let halves =
-                unsafe { [i16x8_load_extend_i8x8(weights), i16x8_load_extend_i8x8(weights.add(PANEL))] };
-            for r in 0..R {
-                // SAFETY: every row's part is as long as `pairs`.
-                let pair = unsafe { v128_load32_splat(rows[r].as_ptr().add(k).cast()) };
-                for h in 0..2 {
-                    totals[r][h] = i32x4_add(totals[r][h], i32x4_dot_i16x8(pair, halves[h]));
-                }
-            }
+    let mut sums = [[f32x4_splat(0.0); 2]; ROWS];
+    for (weights, activations) in weights.chunks(PART).zip(activations.chunks(PART)) {
+        let mut totals = [[i32x4_splat(0); 2]; ROWS];
+        macro_rules! step {
+            ($weights:expr, $activations:expr) => {
+                let (weights, activations): (&Weights, &Activations) = ($weights, $activations);
+                let weights = weights.as_ptr();
+                // SAFETY: either half of 16 bytes; loads need no alignment.
+                let low = unsafe { i16x8_load_extend_i8x8(weights) };
+                let high = unsafe { i16x8_load_extend_i8x8(weights.add(PANEL)) };
+                unrolled!(for R in [0 1 2 3] {
+                    // SAFETY: one number.
+                    let pair = unsafe { v128_load32_splat(std::ptr::from_ref(&activations[R]).cast()) };
+                    totals[R][0] = i32x4_add(totals[R][0], i32x4_dot_i16x8(pair, low));
+                    totals[R][1] = i32x4_add(totals[R][1], i32x4_dot_i16x8(pair, high));
+                });
+            };
         }
-        for r in 0..R {
-            for h in 0..2 {
-                sums[r][h] = f32x4_add(sums[r][h], f32x4_convert_i32x4(totals[r][h]));
-            }
+        let (twos, last) = weights.as_chunks::<2>();
+        let (twos_of_activations, last_of_activations) = activations.as_chunks::<2>();
+        for ([first, second], [of_first, of_second]) in twos.iter().zip(twos_of_activations) {
+            step!(first, of_first);
+            step!(second, of_second);
         }
+        if let ([last], [of_last]) = (last, last_of_activations) {
+            step!(last, of_last);
+        }
+        unrolled!(for R in [0 1 2 3] {
+            sums[R][0] = f32x4_add(sums[R][0], f32x4_convert_i32x4(totals[R][0]));
+            sums[R][1] = f32x4_add(sums[R][1], f32x4_convert_i32x4(totals[R][1]));
+        });
     }
-    let mut out = [[0.0; PANEL]; R];
-    for (out, [low, high]) in out.iter_mut().zip(sums) {
-        let out = out.as_mut_ptr();
+    let mut out = [[0.0; PANEL]; ROWS];
+    unrolled!(for R in [0 1 2 3] {
+        let out = out[R].as_mut_ptr();
         // SAFETY: the halves of 8 numbers; stores need no alignment.
         unsafe {
-            v128_store(out.cast(), low);
-            v128_store(out.add(PANEL / 2).cast(), high);
+            v128_store(out.cast(), sums[R][0]);
+            v128_store(out.add(PANEL / 2).cast(), sums[R][1]);
         }
-    }
+    });
     out
 }
 
@@ -245,32 +241,26 @@ mod avx2 {
         _mm256_madd_epi16, _mm256_set1_epi32, _mm256_setzero_ps, _mm256_setzero_si256, _mm256_storeu_ps,
     };
 
-    use super::{Linear, PANEL, Rounded};
+    use super::{Activations, PANEL, PART, ROWS, Tile, Weights};
 
     /// The same by `vpmaddwd`, over a whole panel at once.
     #[target_feature(enable = "avx2")]
-    pub(super) fn sums<const R: usize>(
-        layer: &Linear,
-        rows: &Rounded,
-        panel: usize,
-        first: usize,
-    ) -> [[f32; PANEL]; R] {
-        let mut sums = [_mm256_setzero_ps(); R];
-        for (pairs, rows) in layer.operands::<R>(rows, panel, first) {
-            let mut totals = [_mm256_setzero_si256(); R];
-            for (k, weights) in pairs.iter().enumerate() {
+    pub(super) fn tile(weights: &[Weights], activations: &[Activations]) -> Tile {
+        let mut sums = [_mm256_setzero_ps(); ROWS];
+        for (weights, activations) in weights.chunks(PART).zip(activations.chunks(PART)) {
+            let mut totals = [_mm256_setzero_si256(); ROWS];
+            for (weights, activations) in weights.iter().zip(activations) {
                 // SAFETY: 16 bytes; the load needs no alignment.
                 let weights = _mm256_cvtepi8_epi16(unsafe { _mm_loadu_si128(weights.as_ptr().cast()) });
-                for r in 0..R {
-                    let product = _mm256_madd_epi16(_mm256_set1_epi32(rows[r][k]), weights);
-                    totals[r] = _mm256_add_epi32(totals[r], product);
+                for (total, &pair) in totals.iter_mut().zip(activations) {
+                    *total = _mm256_add_epi32(*total, _mm256_madd_epi16(_mm256_set1_epi32(pair), weights));
                 }
             }
-            for r in 0..R {
-                sums[r] = _mm256_add_ps(sums[r], _mm256_cvtepi32_ps(totals[r]));
+            for (sum, total) in sums.iter_mut().zip(totals) {
+                *sum = _mm256_add_ps(*sum, _mm256_cvtepi32_ps(total));
             }
         }
-        let mut out = [[0.0; PANEL]; R];
+        let mut out = [[0.0; PANEL]; ROWS];
         for (out, sum) in out.iter_mut().zip(sums) {
             // SAFETY: 8 numbers; the store needs no alignment.
             unsafe { _mm256_storeu_ps(out.as_mut_ptr(), sum) };
@@ -307,13 +297,10 @@ mod tests {
             let (bias, values) = (numbers(outputs, 1.1), numbers(rows * inputs, 2.2));
             let expected = plain(&weight, &scale, &bias, &values);
             let layer = Linear::new(&weight, scale, bias).unwrap();
-            let portable = {
-                let (rounded, mut out) = (Rounded::new(&values, inputs), vec![0.0; rows * outputs]);
-                let one = |panel, row| sums::<1>(&layer, &rounded, panel, row);
-                layer.panels(&rounded, &mut out, |panel, row| sums::<3>(&layer, &rounded, panel, row), one);
-                out
-            };
-            assert_eq!(layer.apply(&values), portable, "all ways add the same whole numbers");
+            let (mut found, mut portable) = (vec![0.0; rows * outputs], vec![0.0; rows * outputs]);
+            layer.apply(&values, &mut found);
+            layer.by_tiles(&values, &mut portable, tile);
+            assert_eq!(found, portable, "all ways add the same whole numbers");
             for (found, expected) in portable.iter().zip(&expected) {
                 let allowed = 2e-4 * (inputs as f64).sqrt();
                 assert!((f64::from(*found) - expected).abs() < allowed, "{found} instead of {expected}");
@@ -324,15 +311,19 @@ mod tests {
     #[test]
     fn greatest_sums_fit() {
         let layer = Linear::new(&[-127; 8 * 1024], vec![1.0; 8], vec![0.0; 8]).unwrap();
-        let out = layer.apply(&[-2.0; 9 * 1024]);
+        let mut out = [0.0; 9 * 8];
+        layer.apply(&[-2.0; 9 * 1024], &mut out);
         assert!(out.iter().all(|y| (y / (254.0 * 1024.0) - 1.0).abs() < 1e-5), "{out:?}");
     }
 
     #[test]
     fn a_row_of_zeros_gives_the_bias_and_one_of_nan_gives_nan() {
         let layer = Linear::new(&[1; 16], vec![1.0; 4], vec![0.5; 4]).unwrap();
-        assert_eq!(layer.apply(&[0.0; 4]), [0.5; 4]);
-        assert!(layer.apply(&[f32::INFINITY, 0.0, 0.0, 0.0]).iter().all(|y| y.is_nan()));
+        let mut out = [0.0; 4];
+        layer.apply(&[0.0; 4], &mut out);
+        assert_eq!(out, [0.5; 4]);
+        layer.apply(&[f32::INFINITY, 0.0, 0.0, 0.0], &mut out);
+        assert!(out.iter().all(|y| y.is_nan()), "{out:?}");
     }
 
     #[test]
