@@ -42,7 +42,7 @@ impl Default for Caps {
 pub(super) struct Gpu {
     pub device: wgpu::Device,
     pub queue: wgpu::Queue,
-    /// The adapter's name.
+    /// The adapter's name; empty in a browser.
     pub adapter: String,
     pub f16: bool,
     pub limits: Limits,
@@ -111,8 +111,8 @@ impl Gpu {
         device.set_device_lost_callback(move |_, message| watch.lose(message));
         // Errors are asked for by scopes. What comes outside of one is the aftermath of a lost device.
         device.on_uncaptured_error(Arc::new(|_| {}));
-        let info = adapter.get_info();
-        let adapter = [info.name, info.driver].into_iter().find(|name| !name.is_empty()).unwrap_or_default();
+        // Browsers that do not tell throw, which wgpu does not catch: there the bindings ask (`wasm::gpu`).
+        let adapter = if cfg!(target_arch = "wasm32") { String::new() } else { adapter.get_info().name };
         Ok(Gpu { device, queue, adapter, f16, limits, troubles })
     }
 

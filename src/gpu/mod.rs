@@ -15,7 +15,7 @@ mod weights;
 
 use std::sync::Mutex;
 
-use wgpu::BufferUsages;
+use wgpu::{BufferUsages, CommandEncoderDescriptor};
 
 use crate::encode::{Encoder, TokenBatch};
 use crate::error::{Error, Result};
@@ -94,9 +94,15 @@ impl GpuEncoder {
         Ok(GpuEncoder { model: made?, gpu, precision, most_tokens, workspace, idle })
     }
 
-    /// The adapter's name, as far as it tells.
+    /// The adapter's name; empty in a browser.
     pub fn adapter(&self) -> &str {
         &self.gpu.adapter
+    }
+
+    /// The browser's device.
+    #[cfg(target_arch = "wasm32")]
+    pub(crate) fn webgpu_device(&self) -> Option<&wgpu::webgpu::GpuDevice> {
+        self.gpu.device.as_webgpu()
     }
 
     /// In what format the weights are kept.
@@ -152,7 +158,7 @@ impl GpuEncoder {
         let readback = self.readback(bytes);
         for (i, chunk) in chunks.iter().enumerate() {
             workspace.write(&self.gpu, chunk);
-            let mut encoder = self.gpu.device.create_command_encoder(&Default::default());
+            let mut encoder = self.gpu.device.create_command_encoder(&CommandEncoderDescriptor::default());
             workspace.encode(&mut encoder, &self.model, chunk);
             if i + 1 == chunks.len() {
                 encoder.copy_buffer_to_buffer(&workspace.embeddings, 0, &readback, 0, bytes);
