@@ -165,8 +165,9 @@ impl Gpu {
 
     /// Waits natively for what was submitted; a browser comes back by itself.
     pub fn wait(&self) {
-        // A lost device answers with an error, which `alive` then tells.
-        let _ = self.device.poll(wgpu::PollType::wait_indefinitely());
+        if let Err(error) = self.device.poll(wgpu::PollType::wait_indefinitely()) {
+            self.troubles.lose(error.to_string());
+        }
     }
 
     /// Waits until `bytes` of a buffer are mapped, which is when all that was submitted is done, or the device is

@@ -35,9 +35,6 @@ const MOST_TOKENS: usize = 32_768;
 /// Texts whose embeddings are read back together.
 const MOST_TEXTS: usize = 8192;
 
-/// Tokens of the longest text that attention takes: its scores stay in order of magnitude that f32 holds well.
-const LONGEST_TEXT: usize = 512;
-
 /// A BERT encoder of heads of 32 dimensions, such as all-MiniLM-L6-v2, on the fastest GPU there is.
 ///
 /// Once the device is lost, every call returns the code `device_lost`; a new encoder may find a new one.
@@ -78,7 +75,7 @@ impl GpuEncoder {
         let most_tokens = MOST_TOKENS
             .min(binding as usize / row.max(4 * shape.width))
             .min(gpu.limits.max_compute_workgroups_per_dimension as usize);
-        let longest = shape.positions.min(LONGEST_TEXT);
+        let longest = shape.positions;
         let largest = shape.words * shape.width * precision.bytes();
         if largest as u64 > binding || most_tokens < longest {
             return Err(limits_error(format!(
@@ -118,7 +115,7 @@ impl GpuEncoder {
 
     fn check(&self, batch: &TokenBatch) -> Result<()> {
         let shape = &self.model.shape;
-        let longest = shape.positions.min(LONGEST_TEXT);
+        let longest = shape.positions;
         for (text, ids) in batch.iter().enumerate() {
             if ids.len() > longest {
                 let what = format!("text {text} has {} tokens, the encoder takes {longest}", ids.len());

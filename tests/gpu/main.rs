@@ -316,6 +316,27 @@ fn calls_at_the_same_time_do_not_mix() {
     });
 }
 
+#[cfg(target_os = "linux")]
+#[test]
+fn a_long_run_does_not_grow() {
+    let Some(encoder) = open(&small(true).file(), &Caps::default()) else { return };
+    let text = texts(&[7], 50, 12);
+    // Kilobytes of this process that are not files.
+    let memory = || {
+        let status = std::fs::read_to_string("/proc/self/status").expect("status");
+        let line = status.lines().find(|line| line.starts_with("RssAnon")).expect("RssAnon");
+        line.split_whitespace().nth(1).and_then(|n| n.parse::<i64>().ok()).expect("kilobytes")
+    };
+    let run = |batches| (0..batches).for_each(|_| drop(embed(&encoder, &text)));
+    run(200);
+    let before = memory();
+    run(2000);
+    let grown = memory() - before;
+    eprintln!("2,000 batches of one short text: {grown} kB more");
+    // Other tests of this program run at the same time.
+    assert!(grown < 100_000, "{grown} kB");
+}
+
 /// The real encoder and its reference: made by `models/train/encoder.py`.
 struct Real {
     texts: Vec<Vec<u32>>,

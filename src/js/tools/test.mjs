@@ -49,7 +49,9 @@ if (!existsSync(join(root, "node_modules"))) run("npm", ["ci", "--ignore-scripts
 // The cheap checks first.
 await check("cargo", ["fmt", "--check"]);
 await check("cargo", ["clippy", "--all-targets", "--quiet", "--", "-D", "warnings"]);
-await check("cargo", ["clippy", "--lib", "--quiet", "--profile", "wasm", "--target", WASM_TARGET, "--no-default-features", "--features", "wasm", "--", "-D", "warnings"], wasmEnv());
+for (const features of ["wasm", "gpu-wasm"]) {
+  await check("cargo", ["clippy", "--lib", "--quiet", "--profile", "wasm", "--target", WASM_TARGET, "--no-default-features", "--features", features, "--", "-D", "warnings"], wasmEnv());
+}
 await check("cargo", ["clippy", "--bin", "bindgen", "--quiet", "--no-default-features", "--features", "bindgen", "--", "-D", "warnings"]);
 await check("cargo", ["doc", "--no-deps", "--quiet"], { RUSTDOCFLAGS: "-D warnings" });
 await tests("cargo", ["test", "--no-fail-fast"],
