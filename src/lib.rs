@@ -89,6 +89,8 @@ pub use encode::{EncoderManifest, EncoderTokenizer, OnnxEncoder};
 pub use error::{Error, Result};
 #[cfg(feature = "router")]
 pub use estimate::{Estimate, Estimates, Estimator, Interval};
+#[cfg(feature = "gpu")]
+pub use gpu::{Caps, GpuEncoder, Precision};
 #[cfg(feature = "router")]
 pub use learn::{Placed, from_price, from_scores};
 #[cfg(feature = "router")]

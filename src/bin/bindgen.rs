@@ -1,8 +1,9 @@
-//! Turns the compiled wasm into a module for JavaScript and its glue: `bindgen INPUT.wasm OUT_DIR`.
+//! Turns compiled wasm into a module for JavaScript and its glue: `bindgen INPUT.wasm OUT_DIR NAME [--cut]`
+//! writes `NAME.js` and `NAME_bg.wasm`.
 //!
 //! wasm-bindgen's own command, reduced to what the package needs and pinned to the version that the
-//! library was compiled with; installing the command takes three times as long. Before that, code of
-//! tract's that our networks cannot reach is cut out.
+//! library was compiled with; installing the command takes three times as long. Before that, with `--cut`,
+//! code of tract's that our networks cannot reach is cut out.
 
 use std::env;
 use std::error::Error;
@@ -38,13 +39,17 @@ const LEAST_SIZE: u64 = 200;
 
 fn main() -> Result<(), Box<dyn Error>> {
     let arguments: Vec<String> = env::args().skip(1).collect();
-    let [input, out_dir] = arguments.as_slice() else {
-        return Err("usage: bindgen INPUT.wasm OUT_DIR".into());
+    let (input, out_dir, name, cuts) = match arguments.iter().map(String::as_str).collect::<Vec<_>>()[..] {
+        [input, out_dir, name] => (input, out_dir, name, false),
+        [input, out_dir, name, "--cut"] => (input, out_dir, name, true),
+        _ => return Err("usage: bindgen INPUT.wasm OUT_DIR NAME [--cut]".into()),
     };
     let mut module = Module::from_file(input)?;
-    cut(&mut module)?;
+    if cuts {
+        cut(&mut module)?;
+    }
     Bindgen::new()
-        .input_bytes("pennyroute", module.emit_wasm())
+        .input_bytes(name, module.emit_wasm())
         .web(true)?
         // Types are written by hand in src/js/index.d.ts; where the .wasm lies is each entry's business.
         .typescript(false)

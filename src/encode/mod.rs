@@ -65,6 +65,22 @@ impl TokenBatch {
         let starts = std::iter::once(0).chain(self.ends.iter().copied());
         starts.zip(&self.ends).map(|(start, &end)| &self.ids[start as usize..end as usize])
     }
+
+    /// The batch in parts of at most so many texts.
+    ///
+    /// # Panics
+    ///
+    /// If `texts` is 0.
+    pub fn parts(&self, texts: usize) -> impl Iterator<Item = TokenBatch> {
+        let mut start = 0;
+        self.ends.chunks(texts).map(move |ends| {
+            let end = ends.last().copied().unwrap_or(start);
+            let ids = self.ids[start as usize..end as usize].to_vec();
+            let part = TokenBatch { ids, ends: ends.iter().map(|end| end - start).collect() };
+            start = end;
+            part
+        })
+    }
 }
 
 /// Turns token ids into one vector of unit length per text.
@@ -89,6 +105,15 @@ mod tests {
         let batch = TokenBatch::new(vec![101, 7, 102, 101, 102], vec![3, 5]).unwrap();
         assert_eq!(batch.iter().collect::<Vec<_>>(), [&[101, 7, 102][..], &[101, 102]]);
         assert_eq!(TokenBatch::new(vec![], vec![]).unwrap().texts(), 0);
+    }
+
+    #[test]
+    fn parts_hold_the_same_texts() {
+        let batch = TokenBatch::new((0..9).collect(), vec![1, 4, 5, 9]).unwrap();
+        let parts: Vec<TokenBatch> = batch.parts(3).collect();
+        assert_eq!(parts.iter().map(TokenBatch::texts).collect::<Vec<_>>(), [3, 1]);
+        assert!(parts.iter().flat_map(TokenBatch::iter).eq(batch.iter()));
+        assert_eq!(TokenBatch::default().parts(3).count(), 0);
     }
 
     #[test]

@@ -28,8 +28,8 @@ export function findChromium() {
   return undefined;
 }
 
-export function launch(executablePath) {
-  return chromium.launch({ executablePath, args: ARGS });
+export function launch(executablePath, more = []) {
+  return chromium.launch({ executablePath, args: [...ARGS, ...more] });
 }
 
 /** A browser with a profile on disk, and so with a real one's caches; `extension`: an unpacked one to load. */

@@ -54,7 +54,9 @@ if (noEncoder) console.error(`the sentence encoder cannot be made (${noEncoder})
 // The cheap checks first.
 await check("cargo", ["fmt", "--check"]);
 await check("cargo", ["clippy", "--all-targets", "--quiet", "--", "-D", "warnings"]);
-await check("cargo", ["clippy", "--lib", "--quiet", "--profile", "wasm", "--target", WASM_TARGET, "--no-default-features", "--features", "wasm", "--", "-D", "warnings"], wasmEnv());
+for (const features of ["wasm", "gpu-wasm"]) {
+  await check("cargo", ["clippy", "--lib", "--quiet", "--profile", "wasm", "--target", WASM_TARGET, "--no-default-features", "--features", features, "--", "-D", "warnings"], wasmEnv());
+}
 await check("cargo", ["clippy", "--bin", "bindgen", "--quiet", "--no-default-features", "--features", "bindgen", "--", "-D", "warnings"]);
 await check("cargo", ["doc", "--no-deps", "--quiet"], { RUSTDOCFLAGS: "-D warnings" });
 await tests("cargo", ["test", "--no-fail-fast"],
