@@ -141,7 +141,7 @@ async function inChromium() {
   const executable = findChromium();
   if (!executable) return;
   const site = await serve(root, { "/": "<!doctype html><title>encode</title>", "/page.js": await bundled() });
-  const browser = await launch(executable, ["--enable-unsafe-webgpu"]);
+  const browser = await launch(executable, { gpu: true });
   try {
     const page = await browser.newPage();
     await page.goto(site.url);

@@ -33,7 +33,7 @@ export async function load(Router, options, { packed, module, read = download })
   const { artifacts = packed, signal, onProgress } = options ?? {};
   signal?.throwIfAborted();
   checkHost(module);
-  const { bytes, from } = await together((stop) => [artifactsFrom(artifacts, onProgress, stop, read), instantiate(module)], signal);
+  const [{ bytes, from }] = await together((stop) => [artifactsFrom(artifacts, onProgress, stop, read), instantiate(module)], signal);
   try {
     return new Router(bytes, options);
   } catch (error) {
@@ -186,10 +186,10 @@ async function read(url, signal, tell) {
 }
 
 /**
- * What the first of several promises brings when all are there, or the signal's reason where that is aborted before.
- * Where one fails, the others are told to stop.
+ * What several promises bring when all are there, or the signal's reason where that is aborted before. Where one
+ * fails, the others are told to stop.
  */
-function together(begin, signal) {
+export function together(begin, signal) {
   return new Promise((resolve, reject) => {
     const stop = new AbortController();
     const aborted = () => failed(signal.reason);
@@ -200,9 +200,9 @@ function together(begin, signal) {
       stop.abort(error);
     };
     signal?.addEventListener("abort", aborted);
-    Promise.all(begin(stop.signal)).then(([first]) => {
+    Promise.all(begin(stop.signal)).then((all) => {
       settle();
-      resolve(first);
+      resolve(all);
     }, failed);
   });
 }

@@ -8,6 +8,7 @@
 import { joined } from "./batch.js";
 import { PennyrouteError } from "./error.js";
 import { changed } from "./revision.js";
+import { atRequest } from "./values.js";
 
 /** Requests estimated in a row; other calls come between. */
 const CHUNK = 50;
@@ -263,11 +264,4 @@ class Thread {
 function planned(problem) {
   const { queries, models, cost_usd, quality, quality_target, budget_usd, workloads, groups, floors } = problem ?? {};
   return problem && { queries, models, cost_usd, quality, quality_target, budget_usd, workloads, groups, floors };
-}
-
-/** An error about the n-th request of a chunk, as one about that of the whole batch. */
-function atRequest(error, from) {
-  if (!(error instanceof PennyrouteError)) return error;
-  const message = error.message.replace(/requests\[(\d+)\]/, (_, i) => `requests[${from + Number(i)}]`);
-  return new PennyrouteError(error.code, message, { cause: error });
 }

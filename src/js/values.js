@@ -60,3 +60,10 @@ export function asPennyrouteError(error, code) {
   if (error instanceof PennyrouteError) return error;
   return new PennyrouteError(code, String(error?.message ?? error), { cause: error });
 }
+
+/** An error about the n-th request of a chunk, as one about that of the whole batch. */
+export function atRequest(error, from) {
+  if (!(error instanceof PennyrouteError)) return error;
+  const message = error.message.replace(/requests\[(\d+)\]/, (_, i) => `requests[${from + Number(i)}]`);
+  return new PennyrouteError(error.code, message, { cause: error });
+}

@@ -28,8 +28,9 @@ export function findChromium() {
   return undefined;
 }
 
-export function launch(executablePath, more = []) {
-  return chromium.launch({ executablePath, args: [...ARGS, ...more] });
+/** `gpu`: with WebGPU, by the adapter in software where there is no other. */
+export function launch(executablePath, { gpu = false } = {}) {
+  return chromium.launch({ executablePath, args: [...ARGS, ...(gpu ? ["--enable-unsafe-webgpu"] : [])] });
 }
 
 /** A browser with a profile on disk, and so with a real one's caches; `extension`: an unpacked one to load. */

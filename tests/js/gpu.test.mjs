@@ -25,7 +25,7 @@ const server = await serve(root, skip ? {} : {
   "/int8": readFileSync(join(folder, "encoder.safetensors")),
   "/float32": readFileSync(join(`${folder}-float32`, "encoder.safetensors")),
 });
-const browser = skip ? undefined : await launch(executable, ["--enable-unsafe-webgpu"]);
+const browser = skip ? undefined : await launch(executable, { gpu: true });
 const page = await browser?.newPage();
 await page?.goto(server.url);
 const texts = skip ? [] : JSON.parse(readFileSync(join(reference, "ids.json"), "utf8"));

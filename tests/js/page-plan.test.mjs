@@ -406,6 +406,7 @@ describe("page: plan", { skip: executable === undefined }, () => {
     await slider.focus();
     await replan(opened, () => page.keyboard.press("ArrowLeft"));
     assert.ok(Number(await slider.inputValue()) < Number(before));
+    await page.locator("#plan .plot-svg").scrollIntoViewIfNeeded();
     const box = await page.locator("#plan .plot-svg").boundingBox();
     await replan(opened, () => page.mouse.click(box.x + box.width / 2, box.y + box.height * 0.3));
     const target = Number(await slider.inputValue());

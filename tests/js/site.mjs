@@ -13,17 +13,18 @@ export const PHONE = { viewport: { width: 390, height: 844 }, deviceScaleFactor:
 export const LOOKS = { light: DESKTOP, dark: { ...DESKTOP, colorScheme: "dark" }, phone: PHONE };
 
 /**
- * Builds the page, serves it and starts a browser. `options` are those of `serve`.
+ * Builds the page, serves it and starts a browser. `options` are those of `serve`; `gpu`: as for `launch`; `encoder`: the
+ * folder of the encoder, as for `buildWww`.
  *
  * `open(options)`: a page at the view `hash` once it has decided, `problems` with all that went wrong or
  * abroad since it was opened, and its `context`. `settled: false` does not wait for the first decision;
  * `prepare` gets the context before anything is loaded.
  */
-export async function startSite(executable, options) {
+export async function startSite(executable, { gpu, encoder, ...options } = {}) {
   const folder = await mkdtemp(join(tmpdir(), "pennyroute-page-"));
-  await buildWww({ out: folder });
+  await buildWww({ out: folder, encoder });
   const site = await serve(folder, {}, options);
-  const browser = await launch(executable);
+  const browser = await launch(executable, { gpu });
 
   async function open({ hash = "", settled = true, prepare = async (_) => {}, ...options } = DESKTOP) {
     const context = await browser.newContext({ ...DESKTOP, ...options });

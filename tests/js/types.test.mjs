@@ -8,11 +8,13 @@ import { join } from "node:path";
 import test, { after } from "node:test";
 import ts from "typescript";
 import { Router } from "pennyroute";
+import { Encoder } from "pennyroute/encoder";
 import { RouterWorker } from "pennyroute/worker";
 import { dist, root } from "./hosts.mjs";
 
 const SAMPLE = `
 import { PennyrouteError, Router, type Decision, type ExclusionCode, type Explanation, type GradedOutcome, type Outcome, type Plan } from "pennyroute";
+import { Encoder, type Calibration, type EncoderReceipt, type Fallback } from "pennyroute/encoder";
 import { RouterWorker } from "pennyroute/worker";
 import { Router as Slim } from "pennyroute/slim";
 
@@ -72,6 +74,19 @@ export async function there(): Promise<string> {
     }
   }
 }
+
+export async function vectors(manifest: Blob, vocab: Uint8Array): Promise<Float32Array> {
+  const { signal } = controller;
+  using encoder = await Encoder.load({ from: "/encoder/manifest.json", path: "gpu", signal, onProgress: (loaded: number, total: number) => console.log(loaded / total) });
+  (await Encoder.load({ from: { manifest, vocab, onnx: vocab.buffer as ArrayBuffer } })).free();
+  const { embeddings, dimensions, receipt } = await encoder.embed(["Hi", { prompt: "Hello" }], { path: "cpu", signal, onProgress: (done: number) => console.log(done) });
+  const { path, precision, fallback }: EncoderReceipt = receipt;
+  const why: Fallback["code"] | undefined = fallback?.code;
+  const sizes: Calibration[] = encoder.calibration;
+  console.log(path, precision, why, sizes[0]?.gpu_measured, encoder.version, encoder.dimensions === dimensions);
+  encoder.free();
+  return embeddings.subarray(0, dimensions);
+}
 `;
 const WRONG = [
   ['router.route({ prompt: 7 });', /number.*string/],
@@ -80,6 +95,8 @@ const WRONG = [
   ['router.fit([{ model: "a/b", prompt: "Hi" }]);', /correct/],
   ['router.plan({ queries: 1, models: 1, cost_usd: [1], quality: [1] });', /Float64Array/],
   ['new Router();', /protected/],
+  ['Encoder.load({ path: "cpu" });', /from/],
+  ['Encoder.load({ from: "m", path: "tpu" });', /tpu/],
   ['const code: "no_such_code" = new PennyrouteError("x").code;', /no_such_code/],
 ];
 
@@ -116,14 +133,14 @@ for (const resolution of ["bundler", "nodenext"]) {
 
 test("the sample uses every method there is", () => {
   const methods = (type) => [type.prototype, Object.getPrototypeOf(type.prototype)].flatMap(Object.getOwnPropertyNames);
-  const [here, there] = SAMPLE.split("export async function there");
-  for (const [source, type] of [[here, Router], [there, RouterWorker]]) {
-    for (const method of methods(type)) assert.ok(method === "constructor" || source.includes(`router.${method}`), `${type.name}.${method}`);
+  const [here, there, vectors] = SAMPLE.split(/export async function (?:there|vectors)/);
+  for (const [source, type, name] of [[here, Router, "router"], [there, RouterWorker, "router"], [vectors, Encoder, "encoder"]]) {
+    for (const method of methods(type)) assert.ok(method === "constructor" || source.includes(`${name}.${method}`), `${type.name}.${method}`);
   }
 });
 
 test("what is wrong does not compile", () => {
-  const start = ['import { PennyrouteError, Router } from "pennyroute";', "declare const router: Router;", "void [router, PennyrouteError];"];
+  const start = ['import { PennyrouteError, Router } from "pennyroute"; import { Encoder } from "pennyroute/encoder";', "declare const router: Router;", "void [router, Encoder, PennyrouteError];"];
   // One compilation, for it takes a second; what it says of each line by itself.
   const found = errors([...start, ...WRONG.map(([line]) => `{ ${line} }`), "export {};"].join("\n"), "bundler");
   assert.deepEqual(found.filter(({ line }) => !(line >= start.length && line < start.length + WRONG.length)), []);

@@ -30,7 +30,7 @@ const installed = join(app, "node_modules/pennyroute");
 /** What is published: what `npm run build` puts into dist/ but the page, and what npm shows. */
 const FILES = [
   "LICENSE-APACHE", "LICENSE-MIT", "README.md", "package.json",
-  ...["artifacts.bin", "pennyroute.js", "pennyroute_bg.wasm"].map((file) => `dist/${file}`),
+  ...["artifacts.bin", "pennyroute.js", "pennyroute_bg.wasm", "pennyroute_gpu.js", "pennyroute_gpu_bg.wasm"].map((file) => `dist/${file}`),
   ...readdirSync(join(root, "src/js")).filter((file) => /\.(js|d\.ts)$/.test(file)).map((file) => `dist/${file}`),
 ].sort();
 
@@ -178,10 +178,10 @@ const SCRIPTS = {
   thread: join(installed, "dist/thread.js"),
 };
 
-test("esbuild, with both files beside the bundle", inBrowsers(async (look) => {
+test("esbuild, with the files beside the bundle", inBrowsers(async (look) => {
   const outdir = built("esbuild");
   await esbuild.build({ entryPoints: SCRIPTS, bundle: true, format: "esm", outdir, logLevel: "error" });
-  for (const file of ["pennyroute_bg.wasm", "artifacts.bin"]) copyFileSync(join(installed, "dist", file), join(outdir, file));
+  for (const file of ["pennyroute_bg.wasm", "artifacts.bin", "pennyroute_gpu_bg.wasm"]) copyFileSync(join(installed, "dist", file), join(outdir, file));
   await look(outdir);
 }));
 

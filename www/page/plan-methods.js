@@ -36,4 +36,10 @@ export const planMethods = {
   planCsv: () => batch.csv(),
   planJson: (_, { router }) => batch.json(router),
   planBadRows: () => batch.badCsv(),
+
+  /** Embeddings of the batch: `method` is one of embed-methods.js. */
+  async planEmbedding({ method, argument }, context) {
+    const { methods } = await import("./plan/embed-methods.js");
+    return methods[method](batch, argument, context);
+  },
 };

@@ -4,6 +4,7 @@
  */
 import { byId, slots } from "./dom.js";
 import { demandsForm } from "./plan/demands.js";
+import { embedCard } from "./plan/embed.js";
 import { outcomeCard } from "./plan/outcome.js";
 import { save } from "./save.js";
 import { sourceCard } from "./plan/source.js";
@@ -31,11 +32,13 @@ export function mount(app) {
     name = batch.name.replace(/(\.(jsonl|ndjson|csv|tsv|txt))?(\.gz)?$/i, "") || "batch";
     [workloads, floors] = [{}, {}];
     demands.start(batch);
+    embedding.start({ name, estimated: batch.estimated });
     solve({ anew: true });
   });
   const demands = demandsForm(slot, solve, () => {
     [workloads, floors] = [{}, {}];
   });
+  const embedding = embedCard(slot, app, () => solve({ anew: true }));
   const outcome = outcomeCard(slot, remedy);
   const models = modelsTable(slot.models, (model, most) => {
     workloads = without(workloads, model, most);

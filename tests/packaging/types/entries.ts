@@ -3,6 +3,7 @@
 import { PennyrouteError, Router } from "pennyroute";
 import { createPennyroute } from "pennyroute/ai-sdk";
 import artifacts from "pennyroute/artifacts";
+import { Encoder } from "pennyroute/encoder";
 import { routedFetch } from "pennyroute/fetch";
 import { Router as SlimRouter } from "pennyroute/slim";
 import module from "pennyroute/wasm";
@@ -25,6 +26,11 @@ export async function modelInThread(prompt: string): Promise<string | null> {
   return router.route({ prompt }).then(({ model }) => model).finally(() => router.free());
 }
 
+export async function vectors(prompts: string[], manifest: URL): Promise<Float32Array> {
+  const encoder = await Encoder.load({ from: manifest, path: "cpu" });
+  return encoder.embed(prompts).then(({ embeddings }) => embeddings).finally(() => encoder.free());
+}
+
 export const fetch: typeof globalThis.fetch = routedFetch({ router: Router.load(), policy: { quality: 0.9 } });
 
 export const provider = (model: Parameters<typeof createPennyroute>[0]["models"][string]) =>
@@ -34,5 +40,7 @@ export const provider = (model: Parameters<typeof createPennyroute>[0]["models"]
 export const wrong = (router: Router) => router.route(7);
 // @ts-expect-error: so here.
 routedFetch({ router: 7 });
+// @ts-expect-error: and here.
+Encoder.load({ from: 7 });
 // @ts-expect-error: and here.
 createPennyroute({ router: 7 });

@@ -43,7 +43,9 @@ export class Batch {
   #groups;
   /** Bad rows that the file had before any was estimated. */
   #unreadable;
-  /** The last plan, with the models its assignment counts. @type {{ summary: any, requirements: Requirements, models: number[], assignment: Uint32Array } | null} */
+  /** The rows that are planned, and which of them stands for each row; null: every row, for itself. @type {{ rows: Uint32Array, at: Uint32Array } | null} */
+  #kept = null;
+  /** The last plan, with the models and rows its assignment counts. @type {{ summary: any, requirements: Requirements, models: number[], assignment: Uint32Array, kept: { rows: Uint32Array, at: Uint32Array } | null } | null} */
   #planned = null;
   #unfamiliar = 0;
 
@@ -103,6 +105,7 @@ export class Batch {
     this.#rows = [];
     this.#models = [];
     this.#part = null;
+    this.#kept = null;
     this.#planned = null;
     this.#unfamiliar = 0;
     this.bad.length = this.#unreadable;
@@ -130,6 +133,7 @@ export class Batch {
     }
     if (estimates.ids.join() !== this.#models.join()) return false;
     this.#part = null;
+    this.#kept = null;
     rows.forEach((row, i) => {
       const refused = this.#models.every((_, j) => Number.isNaN(estimates.cost_usd[j * rows.length + i]));
       if (refused) return void this.bad.push({ row: row.row, column: "", reason: refusal(router, row) });
@@ -156,6 +160,47 @@ export class Batch {
     this.#capacity = queries;
   }
 
+  /** How many rows are planned. */
+  get #planning() {
+    return this.#kept?.rows.length ?? this.#rows.length;
+  }
+
+  /** The i-th row of those that are planned, among all that are estimated. @param {number} i */
+  #rowAt(i) {
+    return this.#kept?.rows[i] ?? i;
+  }
+
+  /** What is asked, of every estimated row. */
+  requests() {
+    return this.#rows.map(({ request }) => request);
+  }
+
+  /** A row as people know it. @param {number} i */
+  describe(i) {
+    const { id, request: { prompt, messages } } = this.#rows[i];
+    const content = prompt ?? messages?.findLast(({ role }) => role === "user")?.content ?? "";
+    const text = typeof content === "string" ? content : content.map((part) => part.text ?? "").join(" ");
+    return { id, text: text.length > 160 ? `${text.slice(0, 159)}…` : text };
+  }
+
+  /**
+   * Leaves out of plans the rows that repeat another one, whose model they then get; null: none.
+   * @param {Uint32Array | null} of the row that each repeats, or itself
+   * @returns {number} how many are left out: not those that a model of the other row may not have
+   */
+  leaveOut(of) {
+    this.#part = null;
+    this.#kept = null;
+    if (of === null) return 0;
+    const open = (i, j) => !Number.isNaN(this.#cost[j * this.#capacity + i]);
+    const stand = of.map((other, i) => (this.#models.every((_, j) => open(i, j) || !open(other, j)) ? other : i));
+    const rows = Uint32Array.from(stand.keys()).filter((i) => stand[i] === i);
+    const place = new Uint32Array(of.length);
+    rows.forEach((i, at) => (place[i] = at));
+    this.#kept = { rows, at: stand.map((i) => place[i]) };
+    return of.length - rows.length;
+  }
+
   /**
    * The problem of some models under the requirements.
    * @param {number[]} models indices
@@ -163,7 +208,7 @@ export class Batch {
    * @returns {import("pennyroute").PlanProblem}
    */
   #problem(models, { quality_target, budget_usd, workloads, floors }) {
-    const queries = this.#rows.length;
+    const queries = this.#planning;
     const limits = models.map((j) => workloads[this.#models[j]] ?? Infinity);
     const floor = this.#groups.map((name) => floors[name] ?? 0);
     const { cost_usd, quality } = this.#estimatesOf(models);
@@ -175,7 +220,7 @@ export class Batch {
       quality_target,
       budget_usd,
       ...(limits.some(Number.isFinite) && { workloads: Float64Array.from(limits) }),
-      ...(floor.some((least) => least > 0) && { groups: this.#groupOf.slice(0, queries), floors: Float64Array.from(floor) }),
+      ...(floor.some((least) => least > 0) && { groups: Uint32Array.from({ length: queries }, (_, i) => this.#groupOf[this.#rowAt(i)]), floors: Float64Array.from(floor) }),
     };
   }
 
@@ -184,12 +229,14 @@ export class Batch {
    * @param {number[]} models indices
    */
   #estimatesOf(models) {
-    const [queries, key] = [this.#rows.length, models.join()];
+    const [queries, key] = [this.#planning, models.join()];
     if (this.#part?.models === key) return this.#part;
     const rowsOf = (matrix) => {
       if (models.length === this.#models.length && queries === this.#capacity) return matrix;
       const part = new Float64Array(models.length * queries);
-      models.forEach((j, at) => part.set(matrix.subarray(j * this.#capacity, j * this.#capacity + queries), at * queries));
+      models.forEach((j, at) => {
+        for (let i = 0; i < queries; i++) part[at * queries + i] = matrix[j * this.#capacity + this.#rowAt(i)];
+      });
       return part;
     };
     this.#part = null;
@@ -218,9 +265,10 @@ export class Batch {
   curve(router, { workloads, policy }) {
     const models = this.#candidates(router, policy);
     const problem = this.#problem(models, { workloads, policy, floors: {} });
-    const refused = this.#rows.findIndex((_, i) => models.every((_, at) => Number.isNaN(problem.cost_usd[at * problem.queries + i])));
+    const planned = Array.from({ length: problem.queries }, (_, i) => this.#rows[this.#rowAt(i)]);
+    const refused = planned.findIndex((_, i) => models.every((_, at) => Number.isNaN(problem.cost_usd[at * problem.queries + i])));
     if (refused !== -1) {
-      throw Object.assign(new Error(`row ${this.#rows[refused].row} may go to none of the models that are left: allow more of them`), { code: "no_candidate" });
+      throw Object.assign(new Error(`row ${planned[refused].row} may go to none of the models that are left: allow more of them`), { code: "no_candidate" });
     }
     return {
       queries: problem.queries,
@@ -242,12 +290,13 @@ export class Batch {
     const summary = {
       ...plan,
       queries: problem.queries,
+      left_out: this.#rows.length - problem.queries,
       point_usd: duals.quality,
       models: this.#shares(models, problem, assignment, duals, requirements.workloads),
       groups: this.#groupShares(problem, assignment, models, duals, requirements.floors),
       elapsed_ms: performance.now() - start,
     };
-    this.#planned = plan.status === "infeasible" ? null : { summary, requirements, models, assignment };
+    this.#planned = plan.status === "infeasible" ? null : { summary, requirements, models, assignment, kept: this.#kept };
     return summary;
   }
 
@@ -277,7 +326,7 @@ export class Batch {
     if (!this.summary().floors) return [];
     const groups = this.#groups.map((name, g) => ({ name, queries: 0, quality: 0, floor: floors[name] ?? null, point_usd: duals.groups[g] ?? 0 }));
     for (let i = 0; i < queries; i++) {
-      const group = groups[this.#groupOf[i]];
+      const group = groups[this.#groupOf[this.#rowAt(i)]];
       group.queries++;
       if (assignment.length > 0) group.quality += quality[assignment[i] * queries + i];
     }
@@ -303,11 +352,12 @@ export class Batch {
   }
 
   #assigned() {
-    const { models, assignment } = this.#planned;
+    const { models, assignment, kept } = this.#planned;
     return this.#rows.map((row, i) => {
-      const j = models[assignment[i]];
+      const place = kept?.at[i] ?? i;
+      const j = models[assignment[place]];
       const at = j * this.#capacity + i;
-      return { query_id: row.id, model: this.#models[j], quality: this.#quality[at], cost_usd: this.#cost[at], group: row.group };
+      return { query_id: row.id, model: this.#models[j], quality: this.#quality[at], cost_usd: this.#cost[at], group: row.group, ...(kept && kept.rows[place] !== i && { repeats: this.#rows[kept.rows[place]].id }) };
     });
   }
 

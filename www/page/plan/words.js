@@ -90,3 +90,29 @@ export function infeasible({ code, reason, proven, largest_feasible: largest, qu
       return { why: reason, label: "", change: {} };
   }
 }
+
+/**
+ * What a path's rate was taken from.
+ * @param {"cpu" | "gpu"} path
+ * @param {import("pennyroute/encoder").EncoderReceipt} receipt
+ * @param {{ texts: number } | undefined} rate
+ */
+export function rateNote(path, receipt, rate) {
+  if (!rate) return "not measured";
+  if (path !== receipt.path) return `measured on ${count(rate.texts)} of the prompts`;
+  return [`${count(receipt.texts)} prompts, ${receipt.precision}`, receipt.adapter].filter(Boolean).join(", ");
+}
+
+/**
+ * Why a batch was embedded on the path that its receipt names.
+ * @param {{ receipt: import("pennyroute/encoder").EncoderReceipt, forced: boolean, calibration: import("pennyroute/encoder").Calibration[] }} done
+ */
+export function pathReason({ receipt: { path, fallback, texts }, forced, calibration }) {
+  if (fallback) return `On the CPU, since the GPU would not (${fallback.code}: ${fallback.reason}).`;
+  if (forced) return `On the ${path === "gpu" ? "GPU" : "CPU"}, as you asked.`;
+  const size = calibration.findLast(({ batch }) => batch <= texts) ?? calibration[0];
+  if (!size) return "On the CPU, the only path there is here.";
+  const times = size.path === "gpu" ? size.cpu_ms / size.gpu_ms : size.gpu_ms / size.cpu_ms;
+  const measured = size.cpu_measured && size.gpu_measured ? "measured" : "estimated from smaller batches";
+  return `On the ${size.path === "gpu" ? "GPU" : "CPU"}, ${times < 9.5 ? times.toFixed(1) : count(times)} times as fast for ${count(size.batch)} short texts (${measured} as the encoder was loaded).`;
+}

@@ -1,0 +1,32 @@
+// The encoder's GPU path: a wasm module of its own, which only those fetch who ask for it where there is an adapter.
+
+import { fetchFile } from "./load.js";
+import { asPennyrouteError } from "./values.js";
+
+let loading;
+
+export const gpu = {
+  /** Why there is no GPU to be had; null where there is one. */
+  async lacking() {
+    if (!globalThis.navigator?.gpu) return "this host has no WebGPU (pages have it over TLS alone)";
+    const adapter = await navigator.gpu.requestAdapter().catch(() => null);
+    return adapter ? null : "WebGPU offers no adapter";
+  },
+
+  /** An encoder over the packed file: `GpuEncoder` of the module. */
+  async start(packed) {
+    loading ??= load().catch((error) => {
+      // The next one may have more luck with the network.
+      loading = undefined;
+      throw asPennyrouteError(error, "bad_artifact");
+    });
+    const { GpuEncoder } = await loading;
+    return GpuEncoder.create(packed);
+  },
+};
+
+async function load() {
+  const module = await import("./pennyroute_gpu.js");
+  await module.default({ module_or_path: fetchFile(new URL("./pennyroute_gpu_bg.wasm", import.meta.url)) });
+  return module;
+}

@@ -1,0 +1,182 @@
+// The encoder in headless Chromium, on WebGPU's adapter in software: what the GPU alone makes of a hundred texts, and
+// that none is lost with the device.
+
+import assert from "node:assert/strict";
+import { readFile } from "node:fs/promises";
+import { basename, join } from "node:path";
+import test, { after } from "node:test";
+import { findChromium, launch, serve } from "./browser.mjs";
+import { findEncoder, leastCosine, manifestOf, reference, texts } from "./encoder-files.mjs";
+import { root } from "./hosts.mjs";
+
+const executable = findChromium();
+const folder = findEncoder();
+const skip = executable === undefined || folder === undefined;
+
+/** Names of the encoder's files that were asked for. */
+let asked = [];
+const server = await serve(root, { "/": "<!doctype html><title>test</title>" }, {
+  async handler({ url }, response) {
+    if (/pennyroute_gpu/.test(url)) asked.push(basename(url));
+    if (!url.startsWith("/encoder/")) return false;
+    const name = basename(url);
+    asked.push(name);
+    response.writeHead(200).end(await readFile(join(folder, name)));
+    return true;
+  },
+});
+const [browser, plain] = skip ? [] : [await launch(executable, { gpu: true }), await launch(executable)];
+
+after(async () => {
+  await browser?.close();
+  await plain?.close();
+  await server.close();
+});
+
+/** Runs a function in a new page, with the module and what it is to embed. */
+async function inPage(run, argument = {}, where = browser) {
+  const page = await where.newPage();
+  try {
+    await page.goto(server.url);
+    return await page.evaluate(run, { from: "/encoder/manifest.json", all: texts(), ...argument });
+  } finally {
+    await page.close();
+  }
+}
+
+const close = (embeddings, all) => {
+  const { vectors, least } = reference(folder);
+  const expected = Float32Array.from({ length: all * 384 }, (_, i) => vectors[i % vectors.length]);
+  const cosine = leastCosine(Float32Array.from(embeddings), expected, 384);
+  assert.ok(cosine >= least, `${cosine} < ${least}`);
+  return cosine;
+};
+
+test("the GPU alone agrees with onnxruntime: the CPU's file is not even asked for", { skip }, async () => {
+  asked = [];
+  const { embeddings, receipt } = await inPage(async ({ from, all }) => {
+    const { Encoder } = await import("/dist/encoder.js");
+    const encoder = await Encoder.load({ from, path: "gpu" });
+    await encoder.embed(["warm"]);
+    const { embeddings, receipt } = await encoder.embed(all);
+    encoder.free();
+    return { embeddings: Array.from(embeddings), receipt };
+  });
+  assert.equal(receipt.path, "gpu");
+  assert.equal(receipt.fallback, null);
+  assert.match(receipt.adapter, /./);
+  const { files } = manifestOf(folder);
+  assert.ok(!asked.includes(files.onnx.path) && asked.includes(files.packed.path), `${asked}`);
+  const cosine = close(embeddings, texts().length);
+  const seconds = receipt.elapsed_us / 1e6;
+  console.log(`${receipt.adapter}, ${receipt.precision}: least cosine ${cosine.toFixed(6)}; ${(receipt.texts / seconds).toFixed(1)} texts, ${(receipt.tokens / seconds).toFixed(0)} tokens a second`);
+});
+
+test("the CPU in Chromium agrees with onnxruntime, and fetches nothing of the GPU's", { skip }, async () => {
+  asked = [];
+  const { embeddings, receipt } = await inPage(async ({ from, all }) => {
+    const { Encoder } = await import("/dist/encoder.js");
+    const encoder = await Encoder.load({ from, path: "cpu" });
+    const { embeddings, receipt } = await encoder.embed(all);
+    return { embeddings: Array.from(embeddings), receipt };
+  });
+  assert.deepEqual([receipt.path, receipt.fallback], ["cpu", null]);
+  assert.ok(!asked.some((name) => /gpu/.test(name)) && !asked.includes(manifestOf(folder).files.packed.path), `${asked}`);
+  close(embeddings, texts().length);
+});
+
+for (const [when, destroyIn] of [["between two parts", "progress"], ["while it has a part", "flight"]]) {
+  test(`a device that is destroyed ${when} loses no text`, { skip }, async () => {
+    const { embeddings, receipt, later, seen, calls } = await inPage(async ({ from, all, destroyIn }) => {
+      const [{ Encoder }, { gpu }, { files }] = await Promise.all([import("/dist/encoder-core.js"), import("/dist/encoder-gpu.js"), import("/dist/files.js")]);
+      let calls = 0;
+      let device;
+      const start = async (packed) => {
+        device = await gpu.start(packed);
+        return {
+          adapter: device.adapter,
+          precision: device.precision,
+          embed(ids, ends) {
+            calls += 1;
+            const part = device.embed(ids, ends);
+            if (destroyIn === "flight" && calls === 2) device.destroyDevice();
+            return part;
+          },
+          free: () => device.free(),
+        };
+      };
+      const beside = (at, path = "") => String(new URL(path, new URL(at, location.href)));
+      const encoder = await Encoder.load({ from, path: "gpu" }, { module: files.module, gpu: { ...gpu, start }, beside });
+      const many = Array.from({ length: 3 }, () => all).flat();
+      const seen = [];
+      const onProgress = (done) => {
+        seen.push(done);
+        if (destroyIn === "progress" && seen.length === 1) device.destroyDevice();
+      };
+      const { embeddings, receipt } = await encoder.embed(many, { onProgress });
+      const later = (await encoder.embed(["Hi"])).receipt;
+      return { embeddings: Array.from(embeddings), receipt, later, seen, calls };
+    }, { destroyIn });
+    assert.equal(receipt.fallback?.code, "device_lost", JSON.stringify(receipt));
+    assert.equal(receipt.path, "cpu");
+    assert.equal(calls, 2);
+    assert.ok(seen[0] < seen.at(-1), "the GPU did its first part");
+    assert.equal(seen.at(-1), 3 * texts().length);
+    close(embeddings, 3 * texts().length);
+    assert.deepEqual([later.path, later.fallback.code], ["cpu", "device_lost"]);
+  });
+}
+
+test("left the choice it measures both paths, and goes by that", { skip }, async () => {
+  const { calibration, ms, paths } = await inPage(async ({ from }) => {
+    const { Encoder } = await import("/dist/encoder.js");
+    // The modules and the files are not what is timed here.
+    (await Encoder.load({ from })).free();
+    const start = performance.now();
+    const encoder = await Encoder.load({ from });
+    const ms = performance.now() - start;
+    const paths = [];
+    for (const size of [1, 8]) paths.push((await encoder.embed(Array.from({ length: size }, (_, i) => `Question ${i}`))).receipt.path);
+    return { calibration: encoder.calibration, ms, paths };
+  });
+  assert.deepEqual(calibration.map(({ batch }) => batch), [1, 8, 64, 512]);
+  for (const { cpu_ms: cpu, gpu_ms: gpu, path } of calibration) assert.equal(path, gpu < cpu ? "gpu" : "cpu");
+  assert.deepEqual(paths, calibration.slice(0, 2).map(({ path }) => path));
+  console.log(`loaded and calibrated in ${Math.round(ms)} ms: ${calibration.map((each) => `${each.batch}: CPU ${each.cpu_ms.toFixed(0)}, GPU ${each.gpu_ms.toFixed(0)} ms`).join("; ")}`);
+});
+
+test("a browser without WebGPU embeds on the CPU and says why", { skip }, async () => {
+  const receipt = await inPage(async ({ from }) => {
+    const { Encoder } = await import("/dist/encoder.js");
+    const encoder = await Encoder.load({ from, path: "gpu" });
+    return (await encoder.embed(["Hi"])).receipt;
+  }, {}, plain);
+  assert.deepEqual([receipt.path, receipt.fallback.code], ["cpu", "no_adapter"]);
+});
+
+test("in a web worker too, bundled by esbuild, with its two modules beside the bundle", { skip }, async () => {
+  const { build } = await import("esbuild");
+  const { outputFiles } = await build({
+    stdin: {
+      contents: `
+        import { Encoder } from "pennyroute/encoder";
+        onmessage = async ({ data }) => {
+          const encoder = await Encoder.load({ from: data, path: "gpu" });
+          postMessage((await encoder.embed(["Hi", "Hello"])).receipt);
+        };`,
+      resolveDir: root,
+    },
+    bundle: true, format: "esm", write: false, conditions: ["browser"], logLevel: "error",
+  });
+  const page = await browser.newPage();
+  await page.route("**/dist/bundled.js", (route) => route.fulfill({ contentType: "text/javascript", body: outputFiles[0].text }));
+  await page.goto(server.url);
+  const receipt = await page.evaluate(() => new Promise((resolve, reject) => {
+    const worker = new Worker("/dist/bundled.js", { type: "module" });
+    worker.onmessage = ({ data }) => resolve(data);
+    worker.onerror = ({ message }) => reject(new Error(message));
+    worker.postMessage(`${location.origin}/encoder/manifest.json`);
+  }));
+  await page.close();
+  assert.deepEqual([receipt.path, receipt.texts], ["gpu", 2]);
+});
