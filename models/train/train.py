@@ -37,6 +37,7 @@ import retrieval  # noqa: E402
 import text  # noqa: E402
 import vectors  # noqa: E402
 from fold import Folded, HeldOut, fold, group_units  # noqa: E402
+from weights import vocabulary as pieces  # noqa: E402
 
 HERE = Path(__file__).resolve().parent
 SEED = 20261120
@@ -117,7 +118,7 @@ def with_copies(data: recorded.Data, targets: model.Targets) -> tuple[recorded.D
 def inputs_of(data: recorded.Data, cache: Path, vocabulary: int, dimensions: int, exact: bool = False) -> Inputs:
     """The tables, int8 from the start: what is trained on is what is shipped. `exact` rounds nothing."""
     train = np.flatnonzero(data.queries.split == "train")
-    tokens = vectors.vocabulary(cache)
+    tokens = pieces(cache)
     kept = text.prune(tokens, data.queries.text.iloc[train], vocabulary)
     ids = text.encode(text.tokenizer(kept), data.queries.text.tolist())
     used = np.bincount(np.concatenate([ids[i] for i in train]), minlength=len(kept)) + 0.5
