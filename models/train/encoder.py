@@ -1,16 +1,16 @@
 """The encoder: all-MiniLM-L6-v2 as an ONNX file for tract and as packed tensors for the GPU, with vocabulary and manifest.
 
     python models/train/encoder.py [--precision int8|float32] [--out models/train/out/encoder]
-    python models/train/encoder.py --reference TEXTS OUT [--count N]
+    python models/train/encoder.py --reference TEXTS OUT [--count N] [--out ENCODER]
 
 The first writes the artifacts and measures them against float32. The second writes what tests hold every path to: token ids
 and onnxruntime's embeddings of the texts of a .jsonl or .jsonl.gz file (field `text`), all or N evenly spread ones:
 
     OUT/ids.json       one list of token ids per text
-    OUT/float32.bin    [texts, 384] little-endian float32, of plain float32 operators
-    OUT/int8.bin       the same of the int8 encoder.onnx
+    OUT/float32.bin    [texts, 384] little-endian float32, of elementary float32 operators
+    OUT/int8.bin       the same of ENCODER/encoder.onnx, which has to be there
 
-In int8, weights are symmetric (-127 to 127) with one scale per output channel; word rows have one each. Everything else,
+In int8, weights are symmetric (-127 to 127) with one scale per output channel (rounding.py); word rows have one each. All else,
 activations included, is float32 in the file. A linear layer is the function `pennyroute::QuantizedLinear`, whose body is made
 of standard operators: a runtime that knows the name runs a kernel of its own, any other runs the body.
 """
@@ -26,11 +26,13 @@ import onnx
 from onnx import TensorProto, helper, numpy_helper
 from safetensors.numpy import save_file
 
+import rounding
 import weights as minilm
 from weights import HEADS
 
 HERE = Path(__file__).resolve().parent
 CACHE = HERE / "out"
+ROUNDED_ON = HERE / "chat_anchors.jsonl"
 FIXTURE = HERE.parents[1] / "tests/fixtures/encoder-texts.jsonl"
 REVISION = 1  # of the artifacts, a part of their version
 MAX_TOKENS = 256  # [CLS] and [SEP] included: what the model's publishers cut at
@@ -50,15 +52,23 @@ def packed(cache: Path, precision: str) -> tuple[dict[str, np.ndarray], int]:
     tensors = {name: value for name, value in tensors.items() if name.startswith(("embeddings.", "encoder."))}
     tensors[POSITIONS] = tensors[POSITIONS] + tensors.pop(TOKEN_TYPES)[0]
     if precision == "int8":
-        for name in [n for n, value in tensors.items() if value.ndim == 2 and n != POSITIONS]:
-            tensors[name], tensors[name + ".scale"] = quantize(tensors[name])
+        for name, hessian in hessians(cache, tensors, layers).items():
+            tensors[name], tensors[name + ".scale"] = rounding.compensated(tensors[name], hessian)
+        tensors[WORDS], tensors[WORDS + ".scale"] = rounding.nearest(tensors[WORDS])
     return {name: np.ascontiguousarray(tensors[name]) for name in sorted(tensors)}, layers
 
 
-def quantize(rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """int8 rows and a scale for each."""
-    scale = (np.maximum(np.abs(rows).max(1), 1e-12) / 127).astype(np.float32)
-    return np.round(rows / scale[:, None]).astype(np.int8), scale
+def hessians(cache: Path, tensors: dict[str, np.ndarray], layers: int) -> dict[str, np.ndarray]:
+    """Σ xᵀx of what goes into each linear layer, by the name of its weight, over texts of our own that all count alike."""
+    model = graph(tensors, layers)
+    inputs = {node.input[1]: node.input[0] for node in model.graph.node if node.op_type == "MatMul"}
+    names = sorted(set(inputs.values()))
+    model.graph.output.extend(helper.make_tensor_value_info(name, TensorProto.FLOAT, None) for name in names)
+    session, sums = Session(model).session, dict.fromkeys(names, np.float32(0))
+    for ids in tokenize(cache, ["", *texts_of(ROUNDED_ON, None)]):
+        for name, x in zip(names, session.run(names, {"input_ids": np.array(ids, np.int64)})):
+            sums[name] = sums[name] + x.T @ x / len(x)
+    return {weight: sums[name] for weight, name in inputs.items()}
 
 
 def graph(tensors: dict[str, np.ndarray], layers: int) -> onnx.ModelProto:
@@ -141,6 +151,8 @@ class Session:
 
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = 1
+        # By default weights of 8 bits go to a kernel that rounds activations to 8 bits too, with .998 of the cosine left.
+        options.add_session_config_entry("session.disable_quant_qdq", "1")
         self.session = onnxruntime.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
         self.batched = len(self.session.get_inputs()[0].shape) == 2
 
@@ -204,16 +216,15 @@ def write(out: Path, precision: str, cache: Path) -> None:
     print(f"{out}: {precision}, {figures}")
 
 
-def reference(texts: Path, out: Path, count: int | None, cache: Path) -> None:
+def reference(texts: Path, out: Path, count: int | None, encoder: Path, cache: Path) -> None:
     ids = tokenize(cache, texts_of(texts, count))
     expected = plain(cache).embed(ids)
     out.mkdir(parents=True, exist_ok=True)
     (out / "ids.json").write_text(json.dumps(ids, separators=(",", ":")) + "\n")
     (out / "float32.bin").write_bytes(expected.astype("<f4").tobytes())
-    embeddings = {p: Session(graph(*packed(cache, p))).embed(ids) for p in ("float32", "int8")}
-    (out / "int8.bin").write_bytes(embeddings["int8"].astype("<f4").tobytes())
-    for precision, vectors in embeddings.items():
-        print(f"{precision} file against plain float32 operators: {parity(vectors, expected)}")
+    quantized = Session(onnx.load(encoder / "encoder.onnx")).embed(ids)
+    (out / "int8.bin").write_bytes(quantized.astype("<f4").tobytes())
+    print(f"{encoder} against elementary float32 operators: {parity(quantized, expected)}")
 
 
 def main() -> None:
@@ -224,11 +235,11 @@ def main() -> None:
     arguments.add_argument("--count", type=int, help="take so many of TEXTS")
     given = arguments.parse_args()
     CACHE.mkdir(exist_ok=True)
+    out = given.out or CACHE / ("encoder" if given.precision == "int8" else "encoder-float32")
     if given.reference:
-        reference(*given.reference, given.count, CACHE)
-        return
-    default = CACHE / ("encoder" if given.precision == "int8" else "encoder-float32")
-    write(given.out or default, given.precision, CACHE)
+        reference(*given.reference, given.count, out, CACHE)
+    else:
+        write(out, given.precision, CACHE)
 
 
 if __name__ == "__main__":
