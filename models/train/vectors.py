@@ -56,12 +56,15 @@ def bert(weights: dict[str, jax.Array], layers: int, ids: jax.Array) -> jax.Arra
 
 
 def principal(vectors: np.ndarray, dimensions: int) -> np.ndarray:
-    """The vectors on their first principal directions (centred; signs fixed so that the result is reproducible)."""
-    centred = vectors - vectors.mean(0)
-    _, _, directions = np.linalg.svd(centred, full_matrices=False)
-    directions = directions[:dimensions]
-    directions *= np.sign(directions[np.arange(len(directions)), np.abs(directions).argmax(1)])[:, None]
-    return centred @ directions.T
+    """The vectors on their first principal directions (centred)."""
+    return (vectors - vectors.mean(0)) @ directions(vectors, dimensions).T
+
+
+def directions(vectors: np.ndarray, dimensions: int) -> np.ndarray:
+    """The first principal directions [dimensions, size of a vector]; signs fixed so that the result is reproducible."""
+    _, _, found = np.linalg.svd(vectors - vectors.mean(0), full_matrices=False)
+    found = found[:dimensions]
+    return found * np.sign(found[np.arange(len(found)), np.abs(found).argmax(1)])[:, None]
 
 
 def quantize(table: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -20,7 +20,7 @@ use super::records::records;
 use crate::error::{Error, Result};
 use crate::estimate::{Estimate, Estimates, Estimator};
 use crate::money::Moment;
-use crate::query::TextCounts;
+use crate::query::{Query, TextCounts};
 use crate::retrieve::{Backend, Index};
 use crate::router::{RouteRequest, Router};
 
@@ -369,8 +369,9 @@ fn text_tokens(router: &Router, grid: &Grid, now: Moment) -> Result<Vec<(usize, 
     let counted = grid.queries.iter().enumerate().filter_map(|(i, q)| Some((i, *q, q.text_tokens?)));
     let counted: Vec<(usize, &QueryRow, f64)> = counted.collect();
     let estimate = |&(i, query, count): &(usize, &QueryRow, f64)| {
-        let estimates = router.estimate(&RouteRequest::prompt(query.text().as_ref()), now)?;
-        Ok((i, count, estimates.input_tokens))
+        let text = query.text();
+        let counts = TextCounts::of(&text);
+        Ok((i, count, router.predictor().input_tokens(&Query::from_prompt(text), &counts)))
     };
     counted.par_iter().map(estimate).collect()
 }
@@ -390,7 +391,7 @@ fn mean_lengths(grid: &Grid, past: &Grid, resamples: &Resamples) -> Option<Lengt
 
 fn embedding(router: &Router, query: &QueryRow) -> Result<Vec<f32>> {
     let text = query.text();
-    Ok(router.predictor().describe(&text, &TextCounts::of(&text))?.embedding)
+    Ok(router.predictor().describe(&text, &TextCounts::of(&text), query.embedding.as_deref())?.embedding)
 }
 
 /// The estimates of the k nearest past queries.
@@ -441,7 +442,9 @@ fn with_history(
     let dimensions = router.predictor().parameters().dimensions;
     let empty = Index::build(Vec::new(), dimensions, &[], Backend::Exact)?;
     router.set_index(&empty.to_bytes()?, "empty".into())?;
-    let mean = router.estimate_by(Estimator::Retrieved, &RouteRequest::prompt("any"), now)?;
+    // What is asked changes nothing of it.
+    let any = past.queries.first().map_or_else(|| RouteRequest::prompt("any"), |query| query.request());
+    let mean = router.estimate_by(Estimator::Retrieved, &any, now)?;
     let name = |e: &Estimate| (router.catalog().models[e.model].id.clone(), e.quality.estimate);
     let expected: HashMap<String, f64> = mean.models.iter().map(name).collect();
     let chances: Chances = past.queries.iter().map(|q| (q.id.clone(), expected.clone())).collect();
