@@ -73,6 +73,14 @@ pub enum Error {
         /// What is wrong with it.
         what: String,
     },
+    /// The GPU cannot be used, or no longer.
+    #[error("gpu: {what}")]
+    Gpu {
+        /// `no_adapter`, `gpu_limits`, `gpu_out_of_memory`, `device_lost` or `gpu_failed`.
+        code: &'static str,
+        /// What happened.
+        what: String,
+    },
     /// Whoever watched a long computation ended it.
     #[error("cancelled")]
     Cancelled,
@@ -96,6 +104,7 @@ impl Error {
             Error::Version { .. } => "unsupported_version",
             Error::Input { .. } => "bad_input",
             Error::Problem { .. } => "bad_problem",
+            Error::Gpu { code, .. } => code,
             Error::Cancelled => "cancelled",
             Error::Internal { .. } => "internal",
         }
@@ -105,6 +114,7 @@ impl Error {
         Error::Request { field: field.into(), what: what.to_string() }
     }
 
+    #[cfg(feature = "router")]
     pub(crate) fn catalog(place: impl Into<String>, what: impl ToString) -> Self {
         Error::Catalog { place: place.into(), what: what.to_string() }
     }
@@ -113,6 +123,7 @@ impl Error {
         Error::Artifact { file: file.into(), what: what.to_string() }
     }
 
+    #[cfg(feature = "router")]
     pub(crate) fn index(what: impl ToString) -> Self {
         Error::Index { what: what.to_string() }
     }
@@ -126,6 +137,7 @@ fn position(file: &str, line: u64) -> String {
 pub type Result<T> = std::result::Result<T, Error>;
 
 /// Refuses a number that is NaN, infinite or below zero, naming its place.
+#[cfg(feature = "router")]
 pub(crate) fn finite_non_negative(place: impl Into<String>, value: f64) -> Result<()> {
     if value.is_finite() && value >= 0.0 {
         return Ok(());
@@ -134,6 +146,7 @@ pub(crate) fn finite_non_negative(place: impl Into<String>, value: f64) -> Resul
 }
 
 /// Refuses a number outside [0, 1], naming its place.
+#[cfg(feature = "router")]
 pub(crate) fn unit_interval(place: impl Into<String>, value: f64) -> Result<()> {
     if (0.0..=1.0).contains(&value) {
         return Ok(());

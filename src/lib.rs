@@ -25,49 +25,73 @@
 //! # }
 //! ```
 
-#![cfg(feature = "router")]
+#![cfg(any(feature = "router", feature = "gpu"))]
 
 // The domain: plain data and its validation.
+#[cfg(feature = "router")]
 mod artifact;
+#[cfg(feature = "router")]
 mod catalog;
 mod error;
+#[cfg(feature = "router")]
 mod estimate;
+#[cfg(feature = "router")]
 mod money;
+#[cfg(feature = "router")]
 mod query;
 
+// Text encoders.
+mod encode;
+#[cfg(feature = "gpu")]
+mod gpu;
+
 // The parts, which know the domain but not each other.
+#[cfg(feature = "router")]
 mod learn;
+#[cfg(feature = "router")]
 pub mod optimize;
+#[cfg(feature = "router")]
 mod predict;
+#[cfg(feature = "router")]
 pub mod retrieve;
 
 // Put together.
+#[cfg(feature = "router")]
 mod router;
 
 // Exposed.
-#[cfg(feature = "wasm")]
+#[cfg(any(feature = "wasm", feature = "gpu-wasm"))]
 mod wasm;
 
 // The edge that reads and writes files.
 #[cfg(feature = "cli")]
 pub mod eval;
 
+#[cfg(feature = "router")]
 pub use artifact::{
     ARTIFACT_FORMAT, Artifacts, FileEntry, Manifest, Parameters, Prior, Published, QuerySd, Reference,
     ReferenceQuery, RetrievalParameters, TokenWeights,
 };
+#[cfg(feature = "router")]
 pub use catalog::{
     Ability, CATALOG_FORMAT, Catalog, CatalogChange, CatalogDiff, Finding, Imported, Length, Limit, Model,
     RecordedModel, Source, check, diff, from_dataset, from_litellm,
 };
+pub use encode::{Encoder, TokenBatch};
 pub use error::{Error, Result};
+#[cfg(feature = "router")]
 pub use estimate::{Estimate, Estimates, Estimator, Interval};
+#[cfg(feature = "router")]
 pub use learn::{Placed, from_price, from_scores};
+#[cfg(feature = "router")]
 pub use money::{Change, Day, Hours, Moment, PriceList, Prices, Rates, Tier, TimeOfDay};
+#[cfg(feature = "router")]
 pub use predict::{Description, Predictor};
+#[cfg(feature = "router")]
 pub use query::{
     CalledFunction, Content, Message, Needs, Part, Query, TextCounts, ToolCall, replace_lone_surrogates,
 };
+#[cfg(feature = "router")]
 pub use router::{
     Alternative, Baseline, Code, Considered, Constant, DEFAULT_RELATIVE_QUALITY, Decision, Excluded,
     Exclusion, Explanation, Fitted, FittedModel, GradedAnswer, ResponseFormat, RouteRequest, Router,

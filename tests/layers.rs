@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 /// left in the same row where `chained` says so, and never otherwise.
 const LAYERS: &[(&[&str], bool)] = &[
     (&["error", "money", "query", "estimate", "catalog", "artifact"], true),
+    (&["encode", "gpu"], true),
     (&["predict", "retrieve", "optimize", "learn"], false),
     (&["router"], false),
     (&["eval", "wasm"], false),
@@ -19,8 +20,11 @@ const LAYERS: &[(&[&str], bool)] = &[
 const OWNERS: &[(&str, &str)] = &[
     ("tract_onnx", "predict/onnx.rs"),
     ("instant_distance", "retrieve/hnsw.rs"),
+    ("wgpu", "gpu/"),
+    ("safetensors", "gpu/weights.rs"),
     ("wasm_bindgen", "wasm/"),
     ("js_sys", "wasm/"),
+    ("wasm_bindgen_futures", "wasm/"),
     ("web_sys", "wasm/"),
     ("serde_wasm_bindgen", "wasm/"),
 ];

@@ -1,0 +1,26 @@
+//! Errors, and panics, as JavaScript sees them.
+
+use wasm_bindgen::prelude::*;
+
+use crate::error::Error;
+
+#[wasm_bindgen(raw_module = "./error.js")]
+extern "C" {
+    type PennyrouteError;
+    #[wasm_bindgen(constructor)]
+    fn new(code: &str, message: &str) -> PennyrouteError;
+}
+
+impl From<Error> for JsValue {
+    fn from(error: Error) -> Self {
+        PennyrouteError::new(error.code(), &error.to_string()).into()
+    }
+}
+
+/// A panic ends this instance; the least it can do is to say where in words.
+#[wasm_bindgen(start)]
+fn start() {
+    std::panic::set_hook(Box::new(|panic| {
+        web_sys::console::error_1(&format!("pennyroute: internal error: {panic}").into());
+    }));
+}
