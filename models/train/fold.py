@@ -32,6 +32,10 @@ class Columns:
     encoded: int
 
     @property
+    def count(self) -> int:
+        return self.pooled + len(FEATURES) + self.scores + self.encoded
+
+    @property
     def features(self) -> slice:
         return slice(self.pooled, self.pooled + len(FEATURES))
 
@@ -92,6 +96,14 @@ def group_units(x: np.ndarray, weights: np.ndarray) -> np.ndarray:
     return np.tanh((x @ weights[1:] + weights[0]) / 2).astype(np.float32)
 
 
+def embedding_of(columns: Columns) -> np.ndarray:
+    """[inputs, D] from the squashed inputs to what retrieval compares."""
+    embedding = np.zeros((columns.count, PRINCIPAL + len(FEATURES)))
+    embedding[columns.compared, :PRINCIPAL] = np.eye(PRINCIPAL)
+    embedding[columns.features, PRINCIPAL:] = FEATURE_WEIGHT * np.eye(len(FEATURES))
+    return embedding / (SQUASH * FEATURE_WEIGHT)
+
+
 def fold(params: dict, groups: np.ndarray, inputs: np.ndarray, columns: Columns, mean: np.ndarray, inverse_sd: np.ndarray,
          held_out: HeldOut, correct: np.ndarray, skills: int, lengths: int) -> tuple[Folded, np.ndarray]:
     """The folded model, and the training queries' out-of-fold logits under its abilities.
@@ -101,11 +113,7 @@ def fold(params: dict, groups: np.ndarray, inputs: np.ndarray, columns: Columns,
     seeds, count = len(params["W"]), groups.shape[1]
     W = np.vstack([np.concatenate(params["c"]), np.concatenate(params["W"], axis=1)]).astype(np.float16)
     none = np.zeros((1 + W.shape[1] + count, 1))
-    embedding = np.zeros((len(mean), PRINCIPAL + len(FEATURES)))
-    embedding[columns.compared, :PRINCIPAL] = np.eye(PRINCIPAL)
-    embedding[columns.features, PRINCIPAL:] = FEATURE_WEIGHT * np.eye(len(FEATURES))
-    embedding /= SQUASH * FEATURE_WEIGHT
-    folded = Folded(mean, inverse_sd, W, groups, none, none, none, embedding, none, none)
+    folded = Folded(mean, inverse_sd, W, groups, none, none, none, embedding_of(columns), none, none)
     h = folded.units(inputs)
     hidden, unit = h[:, :-count], h[:, -count:]
 

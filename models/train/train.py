@@ -108,17 +108,14 @@ def with_anchors(data: recorded.Data, path: Path) -> tuple[recorded.Data, model.
         np.r_[unknown, [LEVELS[a["level"]] for a in anchors]], np.r_[unknown, [np.log(ANSWERS[a["answer"]]) for a in anchors]])
 
 
-def with_copies(data: recorded.Data, targets: model.Targets, alike: bool) -> tuple[recorded.Data, model.Targets, np.ndarray]:
+def with_copies(data: recorded.Data, targets: model.Targets) -> tuple[recorded.Data, model.Targets, np.ndarray]:
     """The same, then a noisy copy of every training query, in the part "copy" and with the same outcomes; and per row, the
-    row of its copy, or of a copy's original, or its own.
-
-    `alike` gives a query the same copy whatever it is trained with, so that every copy goes through the encoder once.
-    """
+    row of its copy, or of a copy's original, or its own."""
     rng = random.Random(SEED)
     train = np.flatnonzero(data.queries.split == "train")
     copies = data.queries.iloc[train].assign(split="copy")
     copies["query_id"] = copies.query_id + "#copy"
-    copies["text"] = [noise.copy(t, random.Random(f"{SEED}/{i}") if alike else rng) for i, t in zip(copies.query_id, copies.text)]
+    copies["text"] = [noise.copy(t, rng) for t in copies.text]
 
     def twice(values: np.ndarray) -> np.ndarray:
         return np.concatenate([values, values[train]])
@@ -129,6 +126,14 @@ def with_copies(data: recorded.Data, targets: model.Targets, alike: bool) -> tup
     pairs = np.r_[np.arange(count), train]
     pairs[train] = np.arange(count, count + len(train))
     return joined, model.Targets(**{name: twice(values) for name, values in vars(targets).items()}), pairs
+
+
+def encoded_of(data: recorded.Data, pairs: np.ndarray, encoder: Path, cache: Path) -> np.ndarray:
+    """The encoder's vectors of all queries. A copy has that of its original: to embed the copies too would take longer than the
+    training, once for every set of queries that is trained on."""
+    original = np.where(data.queries.split == "copy", pairs, np.arange(len(pairs)))
+    own, row = np.unique(original, return_inverse=True)
+    return embeddings.embed(data.queries.text.iloc[own].tolist(), encoder, cache)[row]
 
 
 def inputs_of(data: recorded.Data, cache: Path, vocabulary: int, dimensions: int, encoded: np.ndarray | None = None,
@@ -255,9 +260,8 @@ def show(name: str, result: dict[str, dict]) -> None:
         print(f"{name:28} {pool:9} AUC {r['auc']:.4f}  ECE {r['ece']:.2f}  cross-entropy {r['entropy']:.4f}  gain {r['gain']:+.2f}  {r['gains']}")
 
 
-def ablate(folder: Path, data: recorded.Data, targets: model.Targets, pairs: np.ndarray, cache: Path, encoded: np.ndarray | None) -> None:
-    """What smaller tables, or fewer directions of the encoder, cost on validation: the plain networks, without groups, refit or
-    retrieval."""
+def ablate(folder: Path, data: recorded.Data, targets: model.Targets, pairs: np.ndarray, cache: Path) -> None:
+    """What smaller tables cost on validation: the plain networks, without groups, refit or retrieval."""
     seen, validation = np.flatnonzero(data.queries.split == "train"), data.where("validation")
     sd, weights = np.full(len(data.models), 0.5), parameters.INPUT_TOKENS
 
@@ -266,12 +270,6 @@ def ablate(folder: Path, data: recorded.Data, targets: model.Targets, pairs: np.
         logits /= parameters.temperature(logits[validation], data.correct[validation])
         show(name, figures(folder, data, "validation", retrieval.sigmoid(logits), log_tokens, sd, weights))
 
-    if encoded is not None:
-        for dimensions, directions in ((32, 0), (0, 32), (0, 64), (0, 128), (32, 32), (32, 64), (32, 128)):
-            inputs = inputs_of(data, cache, VOCABULARY, dimensions, encoded if directions else None, directions)
-            name = f"{dimensions} of the tokens, {directions} of the encoder"
-            judge(name, model.fit(inputs.x, pairs, targets, [seen] * 3, SETTINGS, SEED + 3, name), inputs.x)
-        return
     for vocabulary, dimensions in ((10_000, 32), (30_000, 32), (6_000, 32), (10_000, 16), (10_000, 64)):
         inputs = inputs_of(data, cache, vocabulary, dimensions)
         params = model.fit(inputs.x, pairs, targets, [seen] * 3, SETTINGS, SEED + 3, f"{vocabulary} × {dimensions}")
@@ -288,7 +286,7 @@ def main() -> None:
     arguments.add_argument("--encoder", type=Path, default=HERE / "out" / "encoder", help="folder of the encoder, for other inputs than static")
     arguments.add_argument("--out", type=Path, help="where the artifacts go; default: models, or models/train/out/predictor-INPUTS")
     arguments.add_argument("--pennyroute", type=Path, help="the Rust command, to build the index at the end")
-    arguments.add_argument("--ablate", action="store_true", help="only print what smaller tables, or fewer directions of the encoder, cost on validation")
+    arguments.add_argument("--ablate", action="store_true", help="only print what smaller tables cost on validation")
     arguments.add_argument("--test", action="store_true", help="also print figures on the test split; to be used rarely")
     arguments.add_argument("--without-source", metavar="S", help="leave a source out, to see what is made of unknown queries")
     arguments.add_argument("--without-models", metavar="A,B", help="leave models out, to fit them afterwards")
@@ -310,11 +308,11 @@ def main() -> None:
         outcomes = outcomes.without_models(given.without_models.split(","))
     if given.fold is not None:
         outcomes = outcomes.fold(given.fold, FOLDS, SEED)
-    data, targets, pairs = with_copies(*with_anchors(outcomes, HERE / "chat_anchors.jsonl"), alike=given.inputs != "static")
-    dimensions = 0 if given.inputs == "encoder" else DIMENSIONS
-    encoded = None if given.inputs == "static" else embeddings.embed(data.queries.text.tolist(), given.encoder, cache)
+    data, targets, pairs = with_copies(*with_anchors(outcomes, HERE / "chat_anchors.jsonl"))
     if given.ablate:
-        return ablate(given.data, data, targets, pairs, cache, encoded)
+        return ablate(given.data, data, targets, pairs, cache)
+    dimensions = 0 if given.inputs == "encoder" else DIMENSIONS
+    encoded = None if given.inputs == "static" else encoded_of(data, pairs, given.encoder, cache)
     rows, seen, validation = data.where("train"), np.flatnonzero(data.queries.split == "train"), data.where("validation")
     inputs = inputs_of(data, cache, VOCABULARY, dimensions, encoded)
     nets = networks(data, targets, pairs, inputs, SETTINGS)

@@ -27,6 +27,9 @@ use crate::router::{RouteRequest, Router};
 /// Share of the queries a model must have outcomes for to be compared where none are named.
 const COVERAGE: f64 = 0.95;
 
+/// From a text to its vector.
+pub type Embed = dyn Fn(&str) -> Result<Vec<f32>> + Sync;
+
 /// What is evaluated.
 #[derive(Debug, Clone, Default)]
 pub struct Selection {
@@ -108,6 +111,8 @@ impl Evaluation {
 pub struct Inputs<'a> {
     /// The queries, all parts.
     pub queries: &'a [QueryRow],
+    /// The encoder that a predictor needs for texts that `queries` has no vector of.
+    pub embed: Option<&'a Embed>,
     /// The outcomes, all parts.
     pub outcomes: &'a Outcomes,
     /// File of the queries.
@@ -188,7 +193,9 @@ pub fn evaluate(
             let texts: Vec<String> = rows.iter().map(|&i| grid.queries[i].text().into_owned()).collect();
             let estimate = |text: &str| {
                 step();
-                Ok(compared(&router.estimate(&RouteRequest::prompt(text), now)?, &grid, &columns))
+                let embedding = inputs.embed.map(|embed| embed(text)).transpose()?;
+                let request = RouteRequest { embedding, ..RouteRequest::prompt(text) };
+                Ok(compared(&router.estimate(&request, now)?, &grid, &columns))
             };
             noisy = Some(noise(&texts, &board.recorded, &board.resamples, &estimate)?);
         }

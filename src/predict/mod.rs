@@ -89,11 +89,18 @@ impl Predictor {
     /// Describes a text; `counts` are those of the same text, `embedding` is the vector that
     /// [`Parameters::encoder`] gives of it. An encoder that is named there needs the vector; without one, none is
     /// taken, since whoever brings it takes the predictor for another.
-    pub fn describe(&self, text: &str, counts: &TextCounts, embedding: Option<&[f32]>) -> Result<Description> {
+    pub fn describe(
+        &self,
+        text: &str,
+        counts: &TextCounts,
+        embedding: Option<&[f32]>,
+    ) -> Result<Description> {
         let refused = |what: String| Err(Error::request("embedding", what));
         match (&self.parameters.encoder, embedding) {
             (None, None) => {}
-            (None, Some(_)) => return refused("is given, but this predictor takes none: leave it out".into()),
+            (None, Some(_)) => {
+                return refused("is given, but this predictor takes none: leave it out".into());
+            }
             (Some(EncoderParameters { version, dimensions }), None) => {
                 let what = "is missing: this predictor needs the vector of the text that is routed on";
                 return refused(format!("{what}, {dimensions} numbers by the encoder `{version}`"));

@@ -40,10 +40,16 @@ impl Network {
     }
 
     /// Runs the network on token ids, distinct token ids and distinct pairs, at least one of each.
-    pub(super) fn run(&self, ids: [&[i64]; 3], features: &[f32], embedding: Option<&[f32]>) -> Result<Outputs> {
+    pub(super) fn run(
+        &self,
+        ids: [&[i64]; 3],
+        features: &[f32],
+        embedding: Option<&[f32]>,
+    ) -> Result<Outputs> {
         let run = || -> TractResult<Outputs> {
             let ids = ids.iter().map(|ids| tensor1(ids).into_tvalue());
-            let numbers = [features].into_iter().chain(embedding).map(|numbers| tensor1(numbers).into_tvalue());
+            let numbers =
+                [features].into_iter().chain(embedding).map(|numbers| tensor1(numbers).into_tvalue());
             let outputs = self.plan.run(ids.chain(numbers).collect())?;
             let [skills, difficulty, length, embedding] = &outputs[..] else {
                 bail!("has {} outputs instead of four", outputs.len());
