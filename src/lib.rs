@@ -75,8 +75,8 @@ pub mod eval;
 
 #[cfg(feature = "router")]
 pub use artifact::{
-    ARTIFACT_FORMAT, Artifacts, FileEntry, Manifest, Parameters, Prior, Published, QuerySd, Reference,
-    ReferenceQuery, RetrievalParameters, TokenWeights,
+    ARTIFACT_FORMAT, Artifacts, EncoderParameters, FileEntry, Manifest, Parameters, Prior, Published,
+    QuerySd, Reference, ReferenceQuery, RetrievalParameters, TokenWeights,
 };
 #[cfg(feature = "router")]
 pub use catalog::{

@@ -6,10 +6,10 @@ mod error;
 
 #[cfg(feature = "wasm")]
 mod convert;
-#[cfg(feature = "gpu-wasm")]
-mod gpu;
 #[cfg(feature = "wasm")]
 mod encoder;
+#[cfg(feature = "gpu-wasm")]
+mod gpu;
 #[cfg(feature = "wasm")]
 mod plan;
 #[cfg(feature = "wasm")]
