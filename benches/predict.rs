@@ -41,11 +41,11 @@ fn main() {
         let text = text.join(" ");
         let counts = TextCounts::of(&text);
         let request = RouteRequest::prompt(&text);
-        let description = predictor.describe(&text, &counts).expect("a description");
+        let description = predictor.describe(&text, &counts, None).expect("a description");
         let retrieval = predictor.parameters().retrieval;
         let works: [Box<dyn Fn()>; 4] = [
             Box::new(|| drop(black_box(predictor.inputs(&text, &counts)))),
-            Box::new(|| drop(black_box(predictor.describe(&text, &counts)))),
+            Box::new(|| drop(black_box(predictor.describe(&text, &counts, None)))),
             Box::new(|| {
                 drop(black_box(index.as_ref().map(|i| i.correction(&description.embedding, &retrieval))));
             }),

@@ -50,6 +50,9 @@ pub struct Parameters {
     pub dimensions: usize,
     /// Tokens of a text that are read; of a longer one the first and the last half of as many.
     pub max_tokens: usize,
+    /// The sentence encoder whose vector of a text the network takes beside the text; absent: it takes none.
+    #[serde(default)]
+    pub encoder: Option<EncoderParameters>,
     /// Mean skills of the training queries.
     pub skills_mean: Vec<f64>,
     /// Mean difficulty of the training queries.
@@ -95,6 +98,15 @@ pub struct Published {
     /// g at one USD per million tokens in 2026, its growth per factor of ten in price and per year, the year
     /// taken for a model without a date, and the standard deviation of g.
     pub price: [f64; 5],
+}
+
+/// The sentence encoder that a predictor was trained with.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+pub struct EncoderParameters {
+    /// Version in the manifest of the encoder.
+    pub version: String,
+    /// Numbers in a vector.
+    pub dimensions: usize,
 }
 
 /// Standard deviation, in logits, of a query's own level.
@@ -258,14 +270,14 @@ pub(crate) fn parse<T: DeserializeOwned>(file: &str, json: &[u8]) -> Result<T> {
     serde_json::from_slice(json).map_err(|e| Error::artifact(file, e))
 }
 
-fn supported(file: &str, format: u32) -> Result<()> {
+pub(crate) fn supported(file: &str, format: u32) -> Result<()> {
     if format <= ARTIFACT_FORMAT {
         return Ok(());
     }
     Err(Error::Version { file: file.into(), found: format, supported: ARTIFACT_FORMAT })
 }
 
-fn verify(entry: &FileEntry, bytes: &[u8]) -> Result<()> {
+pub(crate) fn verify(entry: &FileEntry, bytes: &[u8]) -> Result<()> {
     if bytes.len() as u64 != entry.bytes {
         let what = format!("has {} bytes, the manifest says {}", bytes.len(), entry.bytes);
         return Err(Error::artifact(&entry.path, what));

@@ -29,6 +29,8 @@ pub const MESSAGE_TOKENS: f64 = 4.0;
 pub struct Query {
     /// The text that is routed on.
     pub text: String,
+    /// The encoder's vector of that text, for a predictor that takes one.
+    pub embedding: Option<Vec<f32>>,
     /// Counts over the text that only adds input tokens: system prompt, earlier turns, tools.
     pub rest: TextCounts,
     /// Number of messages; 0 for a bare prompt.

@@ -58,7 +58,7 @@ fn the_retrieved_half_knows_the_neighbors_and_nothing_else() {
 
     // A history in which the first model failed at queries like the second text.
     let predictor = router.predictor();
-    let embedding = predictor.describe(TEXTS[1], &TextCounts::of(TEXTS[1])).unwrap().embedding;
+    let embedding = predictor.describe(TEXTS[1], &TextCounts::of(TEXTS[1]), None).unwrap().embedding;
     let first = &router.catalog().models[estimate(&router, Estimator::Blend, TEXTS[1]).models[0].model];
     let failed = Outcome { column: 0, correct: 0.0, estimate: a[0] };
     let records = vec![Record { embedding, outcomes: vec![failed] }; 64];

@@ -77,7 +77,7 @@ fn ids_features_and_outputs_agree_with_the_stored_ones() {
         let c = &counts;
         let token_counts = [c.words, c.letters, c.digits, c.marks, c.newlines, c.cjk, c.other];
         assert_eq!(token_counts, case.token_counts, "token counts of {shown:?}");
-        let d = predictor.describe(&text, &counts).unwrap();
+        let d = predictor.describe(&text, &counts, None).unwrap();
         close("skills", &shown, d.skills.iter().copied(), &case.skills, 1e-4);
         close("difficulty", &shown, [d.difficulty], &case.difficulty, 1e-4);
         close("length", &shown, d.length.iter().copied(), &case.length, 1e-4);

@@ -1,4 +1,5 @@
-"""predictor.onnx: token ids, distinct terms and features in, skills, difficulty, length and embedding out.
+"""predictor.onnx: token ids, distinct terms, features and perhaps an encoder's vector in, skills, difficulty, length and
+embedding out.
 
 The tables stay int8: rows are gathered first and cast after. Only plain operators, opset 12 (the last in which ReduceSum has
 its axes as an attribute).
@@ -14,8 +15,9 @@ from model import SQUASH
 from text import FEATURES
 
 
-def graph(table: np.ndarray, scale: np.ndarray, lexical: Tables, folded: Folded) -> onnx.ModelProto:
-    """`table` [tokens, dimensions] int8, `scale` per dimension."""
+def graph(table: np.ndarray, scale: np.ndarray, lexical: Tables, folded: Folded, directions: np.ndarray | None = None) -> onnx.ModelProto:
+    """`table` [tokens, dimensions] int8, `scale` per dimension; without dimensions, token ids are taken and not used.
+    `directions` [size, directions] of the encoder's vector; without them none is taken."""
     dimensions = table.shape[1]
     constants: list[onnx.TensorProto] = []
     nodes: list[onnx.NodeProto] = []
@@ -41,7 +43,7 @@ def graph(table: np.ndarray, scale: np.ndarray, lexical: Tables, folded: Folded)
     def total(name: str) -> str:
         return node("ReduceSum", [name], name + "_sum", axes=[0], keepdims=1)
 
-    pooled = node("ReduceMean", [rows("table", table, "ids")], "pooled", axes=[0], keepdims=1)
+    pooled = [node("ReduceMean", [rows("table", table, "ids")], "pooled", axes=[0], keepdims=1)] if dimensions else []
 
     # A last column of ones counts the terms. Pairs add to the level and the count alone.
     def counted(name: str, values: np.ndarray, ids: str) -> str:
@@ -56,10 +58,16 @@ def graph(table: np.ndarray, scale: np.ndarray, lexical: Tables, folded: Folded)
     sums = node("MatMul", [sums, f32("score", np.eye(scores + 1)[:, :scores])], "score_sums")
     words = node("Div", [sums, node("Sqrt", [amount], "term_norm")], "scores")
     surface = node("Reshape", ["features", constant("features_shape", np.array([1, len(FEATURES)], np.int64))], "surface")
-    inputs = node("Concat", [pooled, surface, words], "inputs", axis=1)
+    encoded, size = [], 0
+    if directions is not None:
+        size = len(directions)
+        row = node("Reshape", ["encoder", constant("encoder_shape", np.array([1, size], np.int64))], "encoder_row")
+        encoded = [node("MatMul", [row, f32("directions", directions)], "encoded")]
+    inputs = node("Concat", [*pooled, surface, words, *encoded], "inputs", axis=1)
 
     # The tables' scales are part of the standardisation, and so is the division inside the squashing.
     unit = np.concatenate([scale, np.ones(len(FEATURES)), lexical.token_scale])
+    unit = np.concatenate([unit, np.ones(len(folded.mean) - len(unit))])
     x = node("Sub", [inputs, f32("mean", folded.mean / unit)], "centred")
     x = node("Mul", [x, f32("inverse_sd", folded.inverse_sd * unit / SQUASH)], "scaled")
     x = node("Tanh", [x], "squashed")
@@ -87,11 +95,12 @@ def graph(table: np.ndarray, scale: np.ndarray, lexical: Tables, folded: Folded)
             nodes, "pennyroute-predictor",
             [helper.make_tensor_value_info(name, TensorProto.INT64, [size])
              for name, size in (("ids", "n"), ("terms", "t"), ("pairs", "p"))] + [
-             helper.make_tensor_value_info("features", TensorProto.FLOAT, [len(FEATURES)])],
+             helper.make_tensor_value_info(name, TensorProto.FLOAT, [size])
+             for name, size in (("features", len(FEATURES)), *([("encoder", size)] if size else []))],
             [helper.make_tensor_value_info(name, TensorProto.FLOAT, [size]) for name, size in sizes.items()],
             constants),
         producer_name="pennyroute", opset_imports=[helper.make_opsetid("", 12)])
     model.ir_version = 7
     onnx.checker.check_model(model, full_check=True)
-    assert dimensions + len(FEATURES) + scores == len(folded.mean)
+    assert dimensions + len(FEATURES) + scores + (directions.shape[1] if size else 0) == len(folded.mean)
     return model

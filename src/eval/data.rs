@@ -59,6 +59,8 @@ pub struct QueryRow {
     pub id: String,
     /// What is asked: a text, or a conversation where there is no text.
     pub content: Asked,
+    /// The encoder's vector of the text that is routed on, where it was computed before.
+    pub embedding: Option<Vec<f32>>,
     /// Input tokens of the whole prompt, where they were counted.
     pub input_tokens: Option<u64>,
     /// Where it comes from.
@@ -92,6 +94,7 @@ impl QueryRow {
             }
         };
         request.input_tokens = self.input_tokens;
+        request.embedding.clone_from(&self.embedding);
         request
     }
 
@@ -131,6 +134,7 @@ impl Queries {
             query_id: Value,
             text: Option<String>,
             messages: Option<Vec<Message>>,
+            embedding: Option<Vec<f32>>,
             input_tokens: Option<f64>,
             source: Option<String>,
             split: Option<String>,
@@ -178,6 +182,7 @@ impl Queries {
             line: self.line,
             id,
             content,
+            embedding: fields.embedding,
             input_tokens,
             source: fields.source,
             split: fields.split,

@@ -20,12 +20,15 @@ use super::records::records;
 use crate::error::{Error, Result};
 use crate::estimate::{Estimate, Estimates, Estimator};
 use crate::money::Moment;
-use crate::query::TextCounts;
+use crate::query::{Query, TextCounts};
 use crate::retrieve::{Backend, Index};
 use crate::router::{RouteRequest, Router};
 
 /// Share of the queries a model must have outcomes for to be compared where none are named.
 const COVERAGE: f64 = 0.95;
+
+/// From a text to its vector.
+pub type Embed = dyn Fn(&str) -> Result<Vec<f32>> + Sync;
 
 /// What is evaluated.
 #[derive(Debug, Clone, Default)]
@@ -108,6 +111,8 @@ impl Evaluation {
 pub struct Inputs<'a> {
     /// The queries, all parts.
     pub queries: &'a [QueryRow],
+    /// The encoder that a predictor needs for texts that `queries` has no vector of.
+    pub embed: Option<&'a Embed>,
     /// The outcomes, all parts.
     pub outcomes: &'a Outcomes,
     /// File of the queries.
@@ -188,7 +193,9 @@ pub fn evaluate(
             let texts: Vec<String> = rows.iter().map(|&i| grid.queries[i].text().into_owned()).collect();
             let estimate = |text: &str| {
                 step();
-                Ok(compared(&router.estimate(&RouteRequest::prompt(text), now)?, &grid, &columns))
+                let embedding = inputs.embed.map(|embed| embed(text)).transpose()?;
+                let request = RouteRequest { embedding, ..RouteRequest::prompt(text) };
+                Ok(compared(&router.estimate(&request, now)?, &grid, &columns))
             };
             noisy = Some(noise(&texts, &board.recorded, &board.resamples, &estimate)?);
         }
@@ -369,8 +376,9 @@ fn text_tokens(router: &Router, grid: &Grid, now: Moment) -> Result<Vec<(usize, 
     let counted = grid.queries.iter().enumerate().filter_map(|(i, q)| Some((i, *q, q.text_tokens?)));
     let counted: Vec<(usize, &QueryRow, f64)> = counted.collect();
     let estimate = |&(i, query, count): &(usize, &QueryRow, f64)| {
-        let estimates = router.estimate(&RouteRequest::prompt(query.text().as_ref()), now)?;
-        Ok((i, count, estimates.input_tokens))
+        let text = query.text();
+        let counts = TextCounts::of(&text);
+        Ok((i, count, router.predictor().input_tokens(&Query::from_prompt(text), &counts)))
     };
     counted.par_iter().map(estimate).collect()
 }
@@ -390,7 +398,7 @@ fn mean_lengths(grid: &Grid, past: &Grid, resamples: &Resamples) -> Option<Lengt
 
 fn embedding(router: &Router, query: &QueryRow) -> Result<Vec<f32>> {
     let text = query.text();
-    Ok(router.predictor().describe(&text, &TextCounts::of(&text))?.embedding)
+    Ok(router.predictor().describe(&text, &TextCounts::of(&text), query.embedding.as_deref())?.embedding)
 }
 
 /// The estimates of the k nearest past queries.
@@ -441,7 +449,9 @@ fn with_history(
     let dimensions = router.predictor().parameters().dimensions;
     let empty = Index::build(Vec::new(), dimensions, &[], Backend::Exact)?;
     router.set_index(&empty.to_bytes()?, "empty".into())?;
-    let mean = router.estimate_by(Estimator::Retrieved, &RouteRequest::prompt("any"), now)?;
+    // What is asked changes nothing of it.
+    let any = past.queries.first().map_or_else(|| RouteRequest::prompt("any"), |query| query.request());
+    let mean = router.estimate_by(Estimator::Retrieved, &any, now)?;
     let name = |e: &Estimate| (router.catalog().models[e.model].id.clone(), e.quality.estimate);
     let expected: HashMap<String, f64> = mean.models.iter().map(name).collect();
     let chances: Chances = past.queries.iter().map(|q| (q.id.clone(), expected.clone())).collect();

@@ -31,7 +31,7 @@ pub use baselines::NEIGHBORS;
 pub use bootstrap::Measured;
 pub use contender::Contender;
 pub use entrants::{EstimatesFile, named_file};
-pub use evaluate::{Constant, Evaluation, Inputs, Selection, evaluate};
+pub use evaluate::{Constant, Embed, Evaluation, Inputs, Selection, evaluate};
 pub use intervals::{Bins, QualityIntervals};
 pub use judge::{Figures, Intervals, THRESHOLD, figures};
 pub use lengths::{InputTokens, Lengths};

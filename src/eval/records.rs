@@ -45,8 +45,8 @@ pub fn records(
     let record = |query: &QueryRow| {
         step();
         let text = query.text();
-        let description =
-            predictor.describe(&text, &TextCounts::of(&text)).map_err(|e| bad(file, query.line, e))?;
+        let description = predictor.describe(&text, &TextCounts::of(&text), query.embedding.as_deref());
+        let description = description.map_err(|e| bad(file, query.line, e))?;
         let known = expected.get(&query.id);
         let outcome = |row: &&OutcomeRow| {
             let model = names[row.model as usize].as_str();

@@ -42,7 +42,7 @@ impl Default for Caps {
 pub(super) struct Gpu {
     pub device: wgpu::Device,
     pub queue: wgpu::Queue,
-    /// The adapter's name.
+    /// The adapter's name; empty in a browser.
     pub adapter: String,
     pub f16: bool,
     pub limits: Limits,
@@ -111,8 +111,8 @@ impl Gpu {
         device.set_device_lost_callback(move |_, message| watch.lose(message));
         // Errors are asked for by scopes. What comes outside of one is the aftermath of a lost device.
         device.on_uncaptured_error(Arc::new(|_| {}));
-        let info = adapter.get_info();
-        let adapter = [info.name, info.driver].into_iter().find(|name| !name.is_empty()).unwrap_or_default();
+        // Browsers that do not tell throw, which wgpu does not catch: there the bindings ask (`wasm::gpu`).
+        let adapter = if cfg!(target_arch = "wasm32") { String::new() } else { adapter.get_info().name };
         Ok(Gpu { device, queue, adapter, f16, limits, troubles })
     }
 
@@ -165,8 +165,9 @@ impl Gpu {
 
     /// Waits natively for what was submitted; a browser comes back by itself.
     pub fn wait(&self) {
-        // A lost device answers with an error, which `alive` then tells.
-        let _ = self.device.poll(wgpu::PollType::wait_indefinitely());
+        if let Err(error) = self.device.poll(wgpu::PollType::wait_indefinitely()) {
+            self.troubles.lose(error.to_string());
+        }
     }
 
     /// Waits until `bytes` of a buffer are mapped, which is when all that was submitted is done, or the device is

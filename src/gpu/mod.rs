@@ -15,7 +15,7 @@ mod weights;
 
 use std::sync::Mutex;
 
-use wgpu::BufferUsages;
+use wgpu::{BufferUsages, CommandEncoderDescriptor};
 
 use crate::encode::{Encoder, TokenBatch};
 use crate::error::{Error, Result};
@@ -34,9 +34,6 @@ const MOST_TOKENS: usize = 32_768;
 
 /// Texts whose embeddings are read back together.
 const MOST_TEXTS: usize = 8192;
-
-/// Tokens of the longest text that attention takes: its scores stay in order of magnitude that f32 holds well.
-const LONGEST_TEXT: usize = 512;
 
 /// A BERT encoder of heads of 32 dimensions, such as all-MiniLM-L6-v2, on the fastest GPU there is.
 ///
@@ -78,7 +75,7 @@ impl GpuEncoder {
         let most_tokens = MOST_TOKENS
             .min(binding as usize / row.max(4 * shape.width))
             .min(gpu.limits.max_compute_workgroups_per_dimension as usize);
-        let longest = shape.positions.min(LONGEST_TEXT);
+        let longest = shape.positions;
         let largest = shape.words * shape.width * precision.bytes();
         if largest as u64 > binding || most_tokens < longest {
             return Err(limits_error(format!(
@@ -94,9 +91,15 @@ impl GpuEncoder {
         Ok(GpuEncoder { model: made?, gpu, precision, most_tokens, workspace, idle })
     }
 
-    /// The adapter's name, as far as it tells.
+    /// The adapter's name; empty in a browser.
     pub fn adapter(&self) -> &str {
         &self.gpu.adapter
+    }
+
+    /// The browser's device.
+    #[cfg(target_arch = "wasm32")]
+    pub(crate) fn webgpu_device(&self) -> Option<&wgpu::webgpu::GpuDevice> {
+        self.gpu.device.as_webgpu()
     }
 
     /// In what format the weights are kept.
@@ -112,7 +115,7 @@ impl GpuEncoder {
 
     fn check(&self, batch: &TokenBatch) -> Result<()> {
         let shape = &self.model.shape;
-        let longest = shape.positions.min(LONGEST_TEXT);
+        let longest = shape.positions;
         for (text, ids) in batch.iter().enumerate() {
             if ids.len() > longest {
                 let what = format!("text {text} has {} tokens, the encoder takes {longest}", ids.len());
@@ -152,7 +155,7 @@ impl GpuEncoder {
         let readback = self.readback(bytes);
         for (i, chunk) in chunks.iter().enumerate() {
             workspace.write(&self.gpu, chunk);
-            let mut encoder = self.gpu.device.create_command_encoder(&Default::default());
+            let mut encoder = self.gpu.device.create_command_encoder(&CommandEncoderDescriptor::default());
             workspace.encode(&mut encoder, &self.model, chunk);
             if i + 1 == chunks.len() {
                 encoder.copy_buffer_to_buffer(&workspace.embeddings, 0, &readback, 0, bytes);

@@ -36,13 +36,12 @@ pub(super) fn chunks(batch: &TokenBatch, most: usize) -> Vec<Chunk> {
     for (text, ids) in batch.iter().enumerate() {
         debug_assert!(ids.len() <= most);
         let fits = |chunk: &Chunk| chunk.tokens.len() < aim && chunk.tokens.len() + ids.len() <= most;
-        match chunks.last_mut().filter(|chunk| fits(chunk)) {
-            Some(chunk) => chunk.push(ids),
-            None => {
-                let mut chunk = Chunk { first_text: text as u32, ..Chunk::default() };
-                chunk.push(ids);
-                chunks.push(chunk);
-            }
+        if let Some(chunk) = chunks.last_mut().filter(|chunk| fits(chunk)) {
+            chunk.push(ids);
+        } else {
+            let mut chunk = Chunk { first_text: text as u32, ..Chunk::default() };
+            chunk.push(ids);
+            chunks.push(chunk);
         }
     }
     chunks

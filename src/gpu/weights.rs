@@ -152,9 +152,8 @@ impl<'a> Weights<'a> {
     }
 
     fn scales(&self, name: &str, rows: usize) -> Result<Vec<f32>> {
-        let mut scales = self.floats(&format!("{name}.scale"), &[rows])?;
-        scales.iter_mut().for_each(|scale| *scale *= SNORM);
-        Ok(scales)
+        let scales = self.floats(&format!("{name}.scale"), &[rows])?;
+        Ok(scales.into_iter().map(|scale| scale * SNORM).collect())
     }
 
     /// The word table, row by row, and a scale for each.

@@ -64,6 +64,11 @@ export interface RouteRequest {
    * Costs that are reported, capped or budgeted are without it.
    */
   surcharges?: Record<string, number>;
+  /**
+   * The vector, of unit length, that the encoder in `versions.encoder` gives of the text that is routed on. Needed by artifacts
+   * that were trained with an encoder, refused by any other.
+   */
+  embedding?: readonly number[] | Float32Array;
   /** The moment for dated prices, RFC 3339. Default: now. */
   at?: string;
   [key: string]: unknown;
@@ -102,7 +107,14 @@ export interface Decision {
   /** The best constant model that meets the same target, and what it would have cost. */
   baseline: { model: string; cost_usd: number } | null;
   saving_usd: number | null;
-  versions: { policy: string; predictor: string; index: string | null; catalog: string };
+  versions: {
+    policy: string;
+    predictor: string;
+    /** The sentence encoder whose vectors the predictor takes; absent where it takes none. */
+    encoder?: string;
+    index: string | null;
+    catalog: string;
+  };
   elapsed_us: number;
 }
 

@@ -7,24 +7,24 @@
 //! ln(output tokens)   ~ Normal( c_m + Σ_l v_ml·h_l(q), ς_m² )   h(q) length dimensions
 //! ```
 //!
-//! s, d and h come from one small network over static subword embeddings and surface counts; the
+//! s, d and h come from one small network over static subword embeddings and surface counts, in another
+//! set of artifacts over a sentence encoder's vector too, which the caller then brings; the
 //! vectors (b, w) and (c, v) of a model stand in the catalog, so that a new model needs an entry
 //! and no training. The cost of a description is linear in the number of tokens.
 
-mod onnx;
-mod tokenizer;
-
-use crate::artifact::{Artifacts, Parameters, TokenWeights};
+use crate::artifact::{Artifacts, EncoderParameters, Parameters, TokenWeights};
 use crate::catalog::{Ability, Length};
 use crate::error::{Error, Result};
 use crate::estimate::Interval;
+use crate::onnx::{Input, Network};
 use crate::query::{IMAGE_TOKENS, MESSAGE_TOKENS, Query, TextCounts};
-
-use onnx::Network;
-use tokenizer::Tokenizer;
+use crate::wordpiece::Tokenizer;
 
 /// Normal quantile at 95 %, so that intervals are central 90 %.
 const Z90: f64 = 1.645;
+
+/// The square of a vector's length may be off by so much: rounding to 16 bits or three digits passes.
+const UNIT_TOLERANCE: f32 = 0.02;
 
 /// Number of surface features, the order of which is fixed by the trained network.
 const FEATURES: usize = 19;
@@ -55,10 +55,12 @@ impl Predictor {
         let parameters = artifacts.parameters.clone();
         let predictor = Predictor {
             tokenizer: Tokenizer::new(&artifacts.vocab, parameters.max_tokens)?,
-            network: Network::new(&artifacts.predictor)?,
+            network: Network::new("predictor", &artifacts.predictor)?,
             parameters,
         };
-        predictor.describe("", &TextCounts::default())?;
+        let encoder = predictor.parameters.encoder.as_ref();
+        let blank = encoder.map(|encoder| vec![0.0; encoder.dimensions]);
+        predictor.run("", &TextCounts::default(), blank.as_deref())?;
         Ok(predictor)
     }
 
@@ -80,17 +82,51 @@ impl Predictor {
         (distinct(ids.to_vec()), distinct(pairs.map(|(a, b)| i64::from(bucket(a, b))).collect()))
     }
 
-    /// Describes a text; `counts` are those of the same text.
-    pub fn describe(&self, text: &str, counts: &TextCounts) -> Result<Description> {
+    /// Describes a text; `counts` are those of the same text, `embedding` is the vector that
+    /// [`Parameters::encoder`] gives of it. An encoder that is named there needs the vector; without one, none is
+    /// taken, since whoever brings it takes the predictor for another.
+    pub fn describe(
+        &self,
+        text: &str,
+        counts: &TextCounts,
+        embedding: Option<&[f32]>,
+    ) -> Result<Description> {
+        let refused = |what: String| Err(Error::request("embedding", what));
+        match (&self.parameters.encoder, embedding) {
+            (None, None) => {}
+            (None, Some(_)) => {
+                return refused("is given, but this predictor takes none: leave it out".into());
+            }
+            (Some(EncoderParameters { version, dimensions }), None) => {
+                let what = "is missing: this predictor needs the vector of the text that is routed on";
+                return refused(format!("{what}, {dimensions} numbers by the encoder `{version}`"));
+            }
+            (Some(EncoderParameters { version, dimensions }), Some(vector)) => {
+                let square: f32 = vector.iter().map(|x| x * x).sum();
+                // Also false for what is not a number.
+                let unit = (square - 1.0).abs() < UNIT_TOLERANCE;
+                if vector.len() != *dimensions || !unit {
+                    let found = format!("has {} numbers and the length {}", vector.len(), square.sqrt());
+                    return refused(format!("{found}, not {dimensions} and 1 as vectors of `{version}`"));
+                }
+            }
+        }
+        self.run(text, counts, embedding)
+    }
+
+    fn run(&self, text: &str, counts: &TextCounts, embedding: Option<&[f32]>) -> Result<Description> {
         let (ids, features) = self.inputs(text, counts);
         let (terms, pairs) = Self::terms(&ids);
-        let out = self.network.run([&ids, &terms, &pairs], &features)?;
+        let mut inputs =
+            vec![Input::Ids(&ids), Input::Ids(&terms), Input::Ids(&pairs), Input::Numbers(&features)];
+        inputs.extend(embedding.map(Input::Numbers));
+        let [skills, difficulty, length, embedding] = self.network.run(&inputs)?;
         let p = &self.parameters;
         for (name, found, expected) in [
-            ("skills", out.skills.len(), p.skills),
-            ("difficulty", out.difficulty.len(), 1),
-            ("length", out.length.len(), p.lengths),
-            ("embedding", out.embedding.len(), p.dimensions),
+            ("skills", skills.len(), p.skills),
+            ("difficulty", difficulty.len(), 1),
+            ("length", length.len(), p.lengths),
+            ("embedding", embedding.len(), p.dimensions),
         ] {
             if found != expected {
                 let what = format!("output `{name}` has {found} numbers, the parameters say {expected}");
@@ -99,10 +135,10 @@ impl Predictor {
         }
         let widen = |values: Vec<f32>| values.into_iter().map(f64::from).collect();
         Ok(Description {
-            difficulty: f64::from(out.difficulty[0]),
-            skills: widen(out.skills),
-            length: widen(out.length),
-            embedding: out.embedding,
+            difficulty: f64::from(difficulty[0]),
+            skills: widen(skills),
+            length: widen(length),
+            embedding,
         })
     }
 

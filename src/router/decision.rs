@@ -134,6 +134,9 @@ pub struct Versions {
     pub policy: String,
     /// The trained predictor.
     pub predictor: String,
+    /// The sentence encoder whose vectors it takes, if it takes any.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub encoder: Option<String>,
     /// The retrieval index.
     pub index: Option<String>,
     /// The catalog.

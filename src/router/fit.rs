@@ -5,7 +5,7 @@ use crate::catalog::{Ability, Catalog, Length, Source};
 use crate::error::{Error, Result, finite_non_negative, unit_interval};
 use crate::learn::{self, Placed};
 use crate::predict::Description;
-use crate::query::TextCounts;
+use crate::query::{Query, TextCounts};
 
 use super::{RouteRequest, Router};
 
@@ -56,8 +56,8 @@ pub struct FittedModel {
 impl Router {
     /// What the trained predictor, retrieval aside, makes of a request: what models are fitted on.
     pub fn describe(&self, request: &RouteRequest) -> Result<Description> {
-        let text = request.query()?.text;
-        self.predictor.describe(&text, &TextCounts::of(&text))
+        let Query { text, embedding, .. } = request.query()?;
+        self.predictor.describe(&text, &TextCounts::of(&text), embedding.as_deref())
     }
 
     /// Fits the named models of the catalog to graded answers to described queries; `learn` says how.

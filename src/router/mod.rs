@@ -77,6 +77,7 @@ impl Router {
         let versions = Versions {
             policy: POLICY.into(),
             predictor: artifacts.version,
+            encoder: predictor.parameters().encoder.as_ref().map(|encoder| encoder.version.clone()),
             index: None,
             catalog: catalog.version.clone(),
         };
@@ -293,7 +294,7 @@ impl Router {
     /// Everything about the query that does not depend on the model.
     fn view(&self, query: &Query, estimator: Estimator) -> Result<View> {
         let counts = TextCounts::of(&query.text);
-        let mut description = self.predictor.describe(&query.text, &counts)?;
+        let mut description = self.predictor.describe(&query.text, &counts, query.embedding.as_deref())?;
         let parameters = self.predictor.parameters();
         let correction = match &self.index {
             Some(index) if estimator != Estimator::Trained => {

@@ -23,6 +23,9 @@ pub struct RouteRequest {
     pub tools: Option<Vec<ToolDefinition>>,
     /// `json_object` and `json_schema` need a model that answers in JSON.
     pub response_format: Option<ResponseFormat>,
+    /// The encoder's vector, of unit length, of the text that is routed on. A predictor that was trained with an
+    /// encoder needs it; any other refuses it.
+    pub embedding: Option<Vec<f32>>,
     /// Limit on output tokens.
     pub max_tokens: Option<u64>,
     /// The newer name of `max_tokens`; wins over it.
@@ -110,6 +113,11 @@ impl RouteRequest {
         Ok(request)
     }
 
+    /// The text that this request is routed on; `query.rs` says which one that is.
+    pub fn text(&self) -> Result<String> {
+        Ok(self.query()?.text)
+    }
+
     /// The query of this request.
     pub(super) fn query(&self) -> Result<Query> {
         let mut query = match (&self.prompt, &self.messages) {
@@ -133,6 +141,7 @@ impl RouteRequest {
             .is_some_and(|f| matches!(f.kind.as_str(), "json_object" | "json_schema"));
         query.max_output_tokens = self.max_completion_tokens.or(self.max_tokens);
         query.input_tokens = self.input_tokens;
+        query.embedding.clone_from(&self.embedding);
         Ok(query)
     }
 

@@ -2,7 +2,7 @@
 
 use std::rc::Rc;
 
-use js_sys::Promise;
+use js_sys::{Promise, Reflect};
 use wasm_bindgen::prelude::*;
 use wasm_bindgen_futures::future_to_promise;
 
@@ -34,10 +34,16 @@ impl JsGpuEncoder {
         })
     }
 
-    /// The adapter's name, as far as the browser tells.
+    /// The adapter's vendor, architecture and description, as far as the browser tells.
     #[wasm_bindgen(getter)]
     pub fn adapter(&self) -> String {
-        self.encoder.adapter().to_owned()
+        let Some(device) = self.encoder.webgpu_device() else { return String::new() };
+        let get = |object: &JsValue, name: &str| Reflect::get(object, &name.into()).ok();
+        let info = get(device, "adapterInfo").unwrap_or_default();
+        let parts = ["vendor", "architecture", "description"]
+            .map(|name| get(&info, name).and_then(|part| part.as_string()));
+        let told: Vec<String> = parts.into_iter().flatten().filter(|part| !part.is_empty()).collect();
+        told.join(" ")
     }
 
     /// In what format the weights are kept: `int8`, `f16` or `f32`.

@@ -6,6 +6,8 @@ mod error;
 
 #[cfg(feature = "wasm")]
 mod convert;
+#[cfg(feature = "wasm")]
+mod encoder;
 #[cfg(feature = "gpu-wasm")]
 mod gpu;
 #[cfg(feature = "wasm")]

@@ -37,7 +37,7 @@ fn small(int8: bool) -> Bert {
 
 fn texts(lengths: &[usize], words: u32, seed: u64) -> Vec<Vec<u32>> {
     let mut next = noise(seed);
-    let mut id = || (((next() + 1.0) / 2.0 * words as f32) as u32).min(words - 1);
+    let mut id = || ((next().abs() * words as f32) as u32).min(words - 1);
     lengths.iter().map(|&n| (0..n).map(|_| id()).collect()).collect()
 }
 
@@ -137,7 +137,7 @@ fn vectors_have_unit_length_and_an_empty_batch_none() {
 #[test]
 fn more_texts_than_are_read_back_at_once() {
     let Some(encoder) = open(&small(true).file(), &f32_only()) else { return };
-    let texts = texts(&[1; 8200], 50, 5);
+    let texts = texts(&vec![1; 8200], 50, 5);
     let ours = embed(&encoder, &texts);
     for i in [0, 8191, 8192, 8199] {
         assert_eq!(ours[i], embed(&encoder, &texts[i..=i])[0], "text {i}");
@@ -290,18 +290,17 @@ fn a_lost_device_is_told_at_once_and_ever_after() {
 fn a_device_lost_in_the_middle_of_a_batch_ends_it() {
     let Some(encoder) = open(&small(true).file(), &Caps::default()) else { return };
     let many = batch(&texts(&vec![80; 2000], 50, 8));
-    let started = Instant::now();
-    let (embedded, lost_after) = std::thread::scope(|scope| {
+    let (embedded, lost) = std::thread::scope(|scope| {
         let embedding = scope.spawn(|| block_on(encoder.embed(&many)));
         std::thread::sleep(Duration::from_millis(100));
         assert!(!embedding.is_finished(), "too fast for this test");
         encoder.destroy_device();
-        let lost_after = started.elapsed();
-        (embedding.join().expect("no panic"), lost_after)
+        let lost = Instant::now();
+        (embedding.join().expect("no panic"), lost)
     });
     assert_eq!(embedded.unwrap_err().code(), "device_lost");
-    let waited = started.elapsed() - lost_after;
-    assert!(waited < Duration::from_secs(60), "waited {waited:?}");
+    let waited = lost.elapsed();
+    assert!(waited < Duration::from_mins(1), "waited {waited:?}");
 }
 
 #[test]
@@ -315,6 +314,27 @@ fn calls_at_the_same_time_do_not_mix() {
             scope.spawn(move || (0..5).for_each(|_| assert_eq!(&embed(encoder, texts), alone)));
         }
     });
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn a_long_run_does_not_grow() {
+    let Some(encoder) = open(&small(true).file(), &Caps::default()) else { return };
+    let text = texts(&[7], 50, 12);
+    // Kilobytes of this process that are not files.
+    let memory = || {
+        let status = std::fs::read_to_string("/proc/self/status").expect("status");
+        let line = status.lines().find(|line| line.starts_with("RssAnon")).expect("RssAnon");
+        line.split_whitespace().nth(1).and_then(|n| n.parse::<i64>().ok()).expect("kilobytes")
+    };
+    let run = |batches| (0..batches).for_each(|_| drop(embed(&encoder, &text)));
+    run(200);
+    let before = memory();
+    run(2000);
+    let grown = memory() - before;
+    eprintln!("2,000 batches of one short text: {grown} kB more");
+    // Other tests of this program run at the same time.
+    assert!(grown < 100_000, "{grown} kB");
 }
 
 /// The real encoder and its reference: made by `models/train/encoder.py`.

@@ -1,6 +1,7 @@
 //! A small BERT of random weights: its packed file, and its forward pass written down plainly.
 
 use std::collections::BTreeMap;
+use std::fmt::Write;
 
 pub struct Sizes {
     pub layers: usize,
@@ -15,8 +16,11 @@ pub struct Bert {
     pub sizes: Sizes,
     tensors: BTreeMap<String, (Vec<usize>, Vec<f32>)>,
     /// Rows of int8 and their scales, where the file is to have them; `tensors` then holds what they stand for.
-    int8: Option<BTreeMap<String, (Vec<i8>, Vec<f32>)>>,
+    int8: Option<BTreeMap<String, Quantized>>,
 }
+
+/// Rows of int8, and a scale for each.
+type Quantized = (Vec<i8>, Vec<f32>);
 
 const EPSILON: f32 = 1e-12;
 const HEAD: usize = 32;
@@ -95,10 +99,12 @@ impl Bert {
         let mut put = |name: &str, dtype: &str, shape: &[usize], bytes: &[u8]| {
             let start = data.len();
             data.extend(bytes);
-            header += &format!(
-                r#","{name}":{{"dtype":"{dtype}","shape":{shape:?},"data_offsets":[{start},{}]}}"#,
-                data.len()
-            );
+            let end = data.len();
+            write!(
+                header,
+                r#","{name}":{{"dtype":"{dtype}","shape":{shape:?},"data_offsets":[{start},{end}]}}"#
+            )
+            .expect("strings take it");
         };
         let le = |values: &[f32]| values.iter().flat_map(|v| v.to_le_bytes()).collect::<Vec<u8>>();
         for (name, (shape, values)) in &self.tensors {
@@ -222,7 +228,7 @@ fn erf(x: f64) -> f64 {
 }
 
 /// Rounds rows to int8 with a scale each, and the values to what those stand for.
-fn quantize(values: &mut [f32], columns: usize) -> (Vec<i8>, Vec<f32>) {
+fn quantize(values: &mut [f32], columns: usize) -> Quantized {
     let (mut rows, mut scales) = (Vec::new(), Vec::new());
     for row in values.chunks_mut(columns) {
         let scale = row.iter().fold(0f32, |most, v| most.max(v.abs())) / 127.0;

@@ -4,7 +4,9 @@ use std::path::PathBuf;
 
 use pennyroute::Result;
 use pennyroute::eval::data::{Outcomes, Queries, QueryRow};
+use pennyroute::eval::file::bad;
 use pennyroute::eval::{EstimatesFile, Inputs, Selection, evaluate, file, named_file, plot};
+use rayon::prelude::*;
 
 use crate::report::report;
 use crate::setup::{Globals, RouterArgs, progress};
@@ -54,11 +56,19 @@ pub struct Args {
 pub fn run(args: &Args, globals: &Globals) -> Result<()> {
     let now = globals.now()?;
     let router = globals.router(&args.router)?;
-    let queries: Vec<QueryRow> = Queries::open(&args.queries)?.collect::<Result<_>>()?;
+    let embedder = args.router.encoder.embedder(router.predictor().parameters())?;
+    let mut queries: Vec<QueryRow> = Queries::open(&args.queries)?.collect::<Result<_>>()?;
     let outcomes = Outcomes::read(&args.outcomes)?;
     let bar = progress("queries looked at", None);
+    if let Some(embedder) = &embedder {
+        let one =
+            |query: &mut QueryRow| embedder.complete(query).map_err(|e| bad(&args.queries, query.line, e));
+        queries.par_iter_mut().try_for_each(one)?;
+    }
+    let embed = embedder.as_ref().map(|embedder| |text: &str| embedder.embed(text));
     let inputs = Inputs {
         queries: &queries,
+        embed: embed.as_ref().map(|embed| embed as _),
         outcomes: &outcomes,
         queries_file: &args.queries,
         outcomes_file: &args.outcomes,

@@ -9,7 +9,7 @@ use pennyroute::{Catalog, Description, FittedModel, GradedAnswer, Result, Router
 use rayon::prelude::*;
 use serde_json::json;
 
-use crate::setup::{self, Globals, progress};
+use crate::setup::{self, Embedder, EncoderArgs, Globals, progress};
 use crate::show;
 
 /// Queries in memory at once; of the others only what the predictor makes of them is kept.
@@ -27,6 +27,8 @@ pub struct Args {
     /// The catalog; it has an entry for every model that is fitted.
     #[arg(long, value_name = "FILE")]
     catalog: PathBuf,
+    #[command(flatten)]
+    encoder: EncoderArgs,
     /// Where the catalog goes with what was fitted.
     #[arg(long, value_name = "FILE")]
     out: PathBuf,
@@ -44,7 +46,8 @@ pub fn run(args: &Args, globals: &Globals) -> Result<()> {
     let models = models(args, &catalog, &outcomes)?;
     let router = Router::new(globals.artifacts()?, Some(catalog)).map_err(|e| bad(&args.catalog, 0, e))?;
 
-    let (queries, described) = describe(args, &router, &outcomes, &models)?;
+    let embedder = args.encoder.embedder(router.predictor().parameters())?;
+    let (queries, described) = describe(args, &router, embedder.as_ref(), &outcomes, &models)?;
     let answers = answers(args, &outcomes, &models, &queries)?;
     let fitted = router.fit(models.list(), &described, &answers)?;
     setup::write_catalog(&args.out, &fitted.catalog)?;
@@ -97,6 +100,7 @@ type Positions = HashMap<String, Option<usize>>;
 fn describe(
     args: &Args,
     router: &Router,
+    embedder: Option<&Embedder>,
     outcomes: &Outcomes,
     models: &Names,
 ) -> Result<(Positions, Vec<Description>)> {
@@ -124,12 +128,13 @@ fn describe(
                 learnt.push(query);
             }
         }
-        let one = |query: &QueryRow| {
-            let description = router.describe(&query.request());
+        let one = |query: &mut QueryRow| {
+            let embedded = embedder.map_or(Ok(()), |embedder| embedder.complete(query));
+            let description = embedded.and_then(|()| router.describe(&query.request()));
             bar.inc(1);
             description.map_err(|e| bad(&args.queries, query.line, e))
         };
-        described.extend(learnt.par_iter().map(one).collect::<Result<Vec<_>>>()?);
+        described.extend(learnt.par_iter_mut().map(one).collect::<Result<Vec<_>>>()?);
     }
     bar.finish_and_clear();
     Ok((positions, described))

@@ -7,9 +7,10 @@ use pennyroute::eval::file::{self, bad};
 use pennyroute::eval::records;
 use pennyroute::retrieve::{Backend, Index};
 use pennyroute::{Predictor, Result};
+use rayon::prelude::*;
 use serde_json::json;
 
-use crate::setup::{Globals, progress};
+use crate::setup::{EncoderArgs, Globals, progress};
 use crate::show;
 
 #[derive(clap::Args)]
@@ -25,6 +26,8 @@ pub struct Args {
     /// for pairs that are absent: the predictor's own estimate.
     #[arg(long, value_name = "FILE")]
     estimates: Option<PathBuf>,
+    #[command(flatten)]
+    encoder: EncoderArgs,
     /// Where the index goes.
     #[arg(long, value_name = "FILE")]
     out: PathBuf,
@@ -48,8 +51,14 @@ pub fn run(args: &Args, globals: &Globals) -> Result<()> {
     let predictor = Predictor::new(&globals.artifacts()?)?;
     let outcomes = Outcomes::read(&args.outcomes)?;
     let expected = args.estimates.as_deref().map(read_chances).transpose()?.unwrap_or_default();
-    let queries = training(args, &outcomes)?;
+    let embedder = args.encoder.embedder(predictor.parameters())?;
+    let mut queries = training(args, &outcomes)?;
     let bar = progress("queries embedded", Some(queries.len() as u64));
+    if let Some(embedder) = embedder {
+        let one =
+            |query: &mut QueryRow| embedder.complete(query).map_err(|e| bad(&args.queries, query.line, e));
+        queries.par_iter_mut().try_for_each(one)?;
+    }
     let (models, records) =
         records(&predictor, &queries, &outcomes, &expected, &args.queries, &|| bar.inc(1))?;
     bar.finish_and_clear();

@@ -10,7 +10,7 @@ use pennyroute::{Estimates, Estimator, Moment, Result, Router};
 use rayon::prelude::*;
 use serde_json::json;
 
-use crate::setup::{Globals, RouterArgs, progress};
+use crate::setup::{Embedder, Globals, RouterArgs, progress};
 use crate::show;
 
 /// Queries in memory at once, twice: those being estimated and those being read or written.
@@ -60,6 +60,7 @@ type Estimated = Vec<(QueryRow, Estimates)>;
 pub fn run(args: &Args, globals: &Globals) -> Result<()> {
     let now = globals.now()?;
     let router = globals.router(&args.router)?;
+    let embedder = args.router.encoder.embedder(router.predictor().parameters())?;
     let mut queries = Queries::open(&args.queries)?;
     let mut writer = Writer::create(&args.out, &ESTIMATE_COLUMNS)?;
     let bar = progress("queries estimated", None);
@@ -69,7 +70,7 @@ pub fn run(args: &Args, globals: &Globals) -> Result<()> {
     // While one batch is estimated, the one before it is written and the next one read.
     while !batch.is_empty() || !done.is_empty() {
         let (estimated, following) = rayon::join(
-            || estimate(&router, args, std::mem::take(&mut batch), now, &bar),
+            || estimate(&router, embedder.as_ref(), args, std::mem::take(&mut batch), now, &bar),
             || {
                 write(&mut writer, &router, &done)?;
                 next(&mut queries)
@@ -94,13 +95,16 @@ fn next(queries: &mut Queries) -> Result<Vec<QueryRow>> {
 
 fn estimate(
     router: &Router,
+    embedder: Option<&Embedder>,
     args: &Args,
     batch: Vec<QueryRow>,
     now: Moment,
     bar: &ProgressBar,
 ) -> Result<Estimated> {
-    let one = |query: QueryRow| {
-        let estimates = router.estimate_by(args.estimator.into(), &query.request(), now);
+    let one = |mut query: QueryRow| {
+        let estimates = embedder.map_or(Ok(()), |embedder| embedder.complete(&mut query));
+        let estimates =
+            estimates.and_then(|()| router.estimate_by(args.estimator.into(), &query.request(), now));
         let estimates = estimates.map_err(|e| bad(&args.queries, query.line, e))?;
         bar.inc(1);
         Ok((query, estimates))

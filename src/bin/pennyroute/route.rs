@@ -51,9 +51,14 @@ struct Asked {
 }
 
 pub fn run(args: &Args, globals: &Globals) -> Result<()> {
-    let request = request(args)?;
+    let mut request = request(args)?;
     let now = globals.now()?;
     let router = globals.router(&args.router)?;
+    if let Some(embedder) = args.router.encoder.embedder(router.predictor().parameters())? {
+        if request.embedding.is_none() {
+            request.embedding = Some(embedder.embed(&request.text()?)?);
+        }
+    }
     let start = Instant::now();
     let routed = router.route(&request, now);
     let elapsed = start.elapsed();

@@ -5,8 +5,12 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
 use indicatif::{ProgressBar, ProgressStyle};
+use pennyroute::eval::data::QueryRow;
 use pennyroute::eval::file::{self, bad};
-use pennyroute::{Artifacts, Catalog, Error, Moment, Result, Router};
+use pennyroute::{
+    Artifacts, Catalog, EncoderManifest, EncoderTokenizer, Error, Moment, OnnxEncoder, Parameters, Result,
+    Router,
+};
 use sha2::{Digest, Sha256};
 
 /// Options that every command takes.
@@ -34,6 +38,59 @@ pub struct RouterArgs {
     /// Retrieval index, as written by `index`. Default: the one among the artifacts, if any.
     #[arg(long, value_name = "FILE")]
     index: Option<PathBuf>,
+    #[command(flatten)]
+    pub encoder: EncoderArgs,
+}
+
+/// Where the vectors come from that artifacts trained with a sentence encoder take.
+#[derive(clap::Args)]
+pub struct EncoderArgs {
+    /// Folder of the sentence encoder (with manifest.json), which embeds the texts that bring no `embedding`; for
+    /// artifacts that were trained with one.
+    #[arg(long = "encoder", value_name = "DIR")]
+    folder: Option<PathBuf>,
+}
+
+/// Embeds texts that have no vector yet.
+pub struct Embedder {
+    tokenizer: EncoderTokenizer,
+    encoder: OnnxEncoder,
+}
+
+impl EncoderArgs {
+    /// The encoder that was named, if it is the one that the artifacts were trained with.
+    pub fn embedder(&self, parameters: &Parameters) -> Result<Option<Embedder>> {
+        let Some(folder) = &self.folder else { return Ok(None) };
+        let path = folder.join("manifest.json");
+        let manifest = EncoderManifest::from_json(&file::read(&path)?).map_err(|e| bad(&path, 0, e))?;
+        match &parameters.encoder {
+            None => {
+                return Err(bad(&path, 0, "is an encoder, but the artifacts take no vectors: drop --encoder"));
+            }
+            Some(wanted) if wanted.version != manifest.version() => {
+                let what = format!("is `{}`, the artifacts need `{}`", manifest.version(), wanted.version);
+                return Err(bad(&path, 0, what));
+            }
+            Some(_) => {}
+        }
+        let read = |name: &str| fs::read(folder.join(name)).ok();
+        Ok(Some(Embedder { tokenizer: manifest.tokenizer(read)?, encoder: manifest.onnx(read)? }))
+    }
+}
+
+impl Embedder {
+    /// The vector of a text.
+    pub fn embed(&self, text: &str) -> Result<Vec<f32>> {
+        self.encoder.vectors(&self.tokenizer.batch([text])?)
+    }
+
+    /// Gives a query its vector, unless it brought one.
+    pub fn complete(&self, query: &mut QueryRow) -> Result<()> {
+        if query.embedding.is_none() {
+            query.embedding = Some(self.embed(&query.text())?);
+        }
+        Ok(())
+    }
 }
 
 impl Globals {

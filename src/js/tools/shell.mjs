@@ -50,9 +50,14 @@ export function wasmEnv() {
   return { CARGO_ENCODED_RUSTFLAGS: flags.join("\x1f") };
 }
 
-/** Runs a Rust bench: the development profile, whose dependencies are compiled already, with our own code as in a release. */
+/** Runs a Rust bench. */
 export function cargoBench(name, args) {
+  run("cargo", benchCommand(name, args));
+}
+
+/** What cargo is to do for a Rust bench: the development profile, whose dependencies are compiled already, with our own code as in a release. */
+export function benchCommand(name, args) {
   const own = ["opt-level=3", "overflow-checks=false", "debug-assertions=false"];
   const settings = own.flatMap((setting) => ["--config", `profile.dev.package.pennyroute.${setting}`]);
-  run("cargo", ["bench", "--profile", "dev", ...settings, "--bench", name, ...(args.length ? ["--", ...args] : [])]);
+  return ["bench", "--profile", "dev", ...settings, "--bench", name, ...(args.length ? ["--", ...args] : [])];
 }

@@ -4,6 +4,7 @@
 import { spawn } from "node:child_process";
 import { existsSync, readdirSync } from "node:fs";
 import { join } from "node:path";
+import { prepareEncoder } from "./encoder.mjs";
 import { prepareRust, root, run, wasmEnv, WASM_TARGET } from "./shell.mjs";
 
 const total = { passed: 0, failed: 0, skipped: 0 };
@@ -46,10 +47,16 @@ async function tests(command, args, pattern, env) {
 prepareRust();
 if (!existsSync(join(root, "node_modules"))) run("npm", ["ci", "--ignore-scripts"]);
 
+// Tests of the encoder say themselves that they are skipped, or fail where nothing may be.
+const noEncoder = prepareEncoder();
+if (noEncoder) console.error(`the sentence encoder cannot be made (${noEncoder}): WHAT NEEDS IT IS NOT TESTED`);
+
 // The cheap checks first.
 await check("cargo", ["fmt", "--check"]);
 await check("cargo", ["clippy", "--all-targets", "--quiet", "--", "-D", "warnings"]);
-await check("cargo", ["clippy", "--lib", "--quiet", "--profile", "wasm", "--target", WASM_TARGET, "--no-default-features", "--features", "wasm", "--", "-D", "warnings"], wasmEnv());
+for (const features of ["wasm", "gpu-wasm"]) {
+  await check("cargo", ["clippy", "--lib", "--quiet", "--profile", "wasm", "--target", WASM_TARGET, "--no-default-features", "--features", features, "--", "-D", "warnings"], wasmEnv());
+}
 await check("cargo", ["clippy", "--bin", "bindgen", "--quiet", "--no-default-features", "--features", "bindgen", "--", "-D", "warnings"]);
 await check("cargo", ["doc", "--no-deps", "--quiet"], { RUSTDOCFLAGS: "-D warnings" });
 await tests("cargo", ["test", "--no-fail-fast"],

@@ -1,0 +1,336 @@
+//! A linear layer with weights of 8 bits, in integers.
+//!
+//! ```text
+//! y_rm = b_m + a_r · s_m · Σ_k w_mk · x'_rk        x'_rk = round(x_rk / a_r)
+//! ```
+//!
+//! w are the weights (−127 to 127), with a scale s for each output m; a is the scale that brings the row x to
+//! ±32,767. Activations of 16 bits cost no more than of 8 here: the instruction
+//! that multiplies pairs of 16 bits and adds them up is the fastest product of integers that plain wasm SIMD,
+//! SSE2 and AVX2 have, and an error of 2⁻¹⁶ is far below that of the weights. So the answer is that of
+//! float32 activations, and relaxed SIMD, whose products take 7 bits, has nothing to add.
+//!
+//! A panel is [`PANEL`] outputs side by side, by pairs of inputs, and a group is [`ROWS`] rows of activations side by
+//! side: a tile of both walks along two pointers, and everything in between stays in registers.
+
+#![allow(unsafe_code, reason = "vector loads take pointers, and AVX2 may only be called where it is")]
+
+use super::lanes::{F32x4, LANES, ROUND};
+
+/// Outputs that are computed together, and rows.
+const PANEL: usize = 8;
+const ROWS: usize = 4;
+
+/// The greatest activation.
+const REACH: f32 = 32_767.0;
+
+/// Pairs of inputs whose products are added up in 32 bits, which hold 258 of the greatest; longer rows are
+/// summed in parts.
+const PART: usize = 256;
+
+/// A pair of inputs for each output of a panel.
+type Weights = [i8; 2 * PANEL];
+
+/// A pair of inputs, of 16 bits each, for each row of a group.
+type Activations = [i32; ROWS];
+
+/// The sums of a panel and a group.
+type Tile = [[f32; PANEL]; ROWS];
+
+/// The layer, laid out for the loops below.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Linear {
+    inputs: usize,
+    outputs: usize,
+    /// `[panels][inputs / 2]`; outputs that are missing from the last panel are zero.
+    weights: Vec<Weights>,
+    scale: Vec<f32>,
+    bias: Vec<f32>,
+}
+
+impl Linear {
+    /// A layer of `weight` `[outputs × inputs]`, `scale` and `bias` `[outputs]`, or what is wrong with them.
+    pub fn new(weight: &[i8], scale: Vec<f32>, bias: Vec<f32>) -> Result<Self, String> {
+        let outputs = bias.len();
+        let inputs = weight.len() / outputs.max(1);
+        if weight.is_empty() || weight.len() != inputs * outputs || !inputs.is_multiple_of(2) {
+            return Err(format!(
+                "{} weights are not rows of even length for {outputs} outputs",
+                weight.len()
+            ));
+        }
+        if scale.len() != outputs {
+            return Err(format!("{} scales for {outputs} outputs", scale.len()));
+        }
+        let mut weights = Vec::with_capacity(outputs.div_ceil(PANEL) * inputs / 2);
+        for rows in weight.chunks(PANEL * inputs) {
+            for pair in (0..inputs).step_by(2) {
+                let mut column = [0; 2 * PANEL];
+                for (to, row) in rows.chunks_exact(inputs).enumerate() {
+                    column[2 * to..][..2].copy_from_slice(&row[pair..][..2]);
+                }
+                weights.push(column);
+            }
+        }
+        Ok(Linear { inputs, outputs, weights, scale, bias })
+    }
+
+    /// Numbers in a row of the result.
+    pub fn outputs(&self) -> usize {
+        self.outputs
+    }
+
+    /// Numbers in a row of what it is applied to.
+    pub fn inputs(&self) -> usize {
+        self.inputs
+    }
+
+    /// The layer's rows for rows of activations, into `out`.
+    pub fn apply(&self, values: &[f32], out: &mut [f32]) {
+        #[cfg(target_arch = "x86_64")]
+        if std::arch::is_x86_feature_detected!("avx2") {
+            // SAFETY: the processor has AVX2.
+            return self
+                .by_tiles(values, out, |weights, activations| unsafe { avx2::tile(weights, activations) });
+        }
+        self.by_tiles(values, out, tile);
+    }
+
+    /// The same by a function that multiplies a panel with a group.
+    fn by_tiles(&self, values: &[f32], out: &mut [f32], tile: impl Fn(&[Weights], &[Activations]) -> Tile) {
+        let rounded = Rounded::new(values, self.inputs);
+        let (pairs, rows) = (self.inputs / 2, rounded.scales.len());
+        for (panel, weights) in self.weights.chunks_exact(pairs).enumerate() {
+            let outputs = panel * PANEL..self.outputs.min((panel + 1) * PANEL);
+            for (group, activations) in rounded.groups.chunks_exact(pairs).enumerate() {
+                let tile = tile(weights, activations);
+                for (row, sums) in (group * ROWS..rows).zip(&tile) {
+                    let out = &mut out[row * self.outputs..][outputs.clone()];
+                    let of_outputs = self.scale[outputs.clone()].iter().zip(&self.bias[outputs.clone()]);
+                    for ((y, sum), (scale, bias)) in out.iter_mut().zip(sums).zip(of_outputs) {
+                        *y = sum * (scale * rounded.scales[row]) + bias;
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// Rows of activations in 16 bits.
+struct Rounded {
+    /// `[groups][inputs / 2]`; rows that are missing from the last group are zero.
+    groups: Vec<Activations>,
+    scales: Vec<f32>,
+}
+
+impl Rounded {
+    fn new(values: &[f32], inputs: usize) -> Self {
+        let (rows, pairs) = (values.len() / inputs, inputs / 2);
+        let mut groups = vec![[0; ROWS]; rows.div_ceil(ROWS) * pairs];
+        let mut scales = Vec::with_capacity(rows);
+        for (row, values) in values.chunks_exact(inputs).enumerate() {
+            // A row of zeros needs no scale, and must not divide by it. A number that is not finite makes the
+            // row NaN, by the scale.
+            let most = greatest(values).max(f32::MIN_POSITIVE);
+            let group = &mut groups[row / ROWS * pairs..][..pairs];
+            let factor = F32x4::splat(REACH / most);
+            // The whole number stands in the lowest bits.
+            let whole = |x: F32x4| (x * factor + F32x4::splat(ROUND)).array().map(f32::to_bits);
+            let pair = |low: u32, high: u32| (low & 0xffff | high << 16) as i32;
+            let (fours, rest) = values.as_chunks::<LANES>();
+            let (twos, last) = group.as_chunks_mut::<2>();
+            for (to, x) in twos.iter_mut().zip(fours) {
+                let [a, b, c, d] = whole(F32x4::load(x));
+                to[0][row % ROWS] = pair(a, b);
+                to[1][row % ROWS] = pair(c, d);
+            }
+            if let ([to], &[a, b]) = (last, rest) {
+                let ([a, ..], [b, ..]) = (whole(F32x4::splat(a)), whole(F32x4::splat(b)));
+                to[row % ROWS] = pair(a, b);
+            }
+            scales.push(most / REACH);
+        }
+        Rounded { groups, scales }
+    }
+}
+
+/// The size of the greatest number.
+fn greatest(values: &[f32]) -> f32 {
+    let (fours, rest) = values.as_chunks::<LANES>();
+    let most = fours.iter().fold(F32x4::splat(0.0), |most, x| most.max(F32x4::load(x).abs()));
+    most.array().into_iter().chain(rest.iter().map(|x| x.abs())).fold(0.0, f32::max)
+}
+
+/// The sums of a panel and a group, on any processor.
+#[cfg(not(all(target_arch = "wasm32", target_feature = "simd128")))]
+fn tile(weights: &[Weights], activations: &[Activations]) -> Tile {
+    let mut sums = [[0f32; PANEL]; ROWS];
+    for (weights, activations) in weights.chunks(PART).zip(activations.chunks(PART)) {
+        let mut totals = [[0i32; PANEL]; ROWS];
+        for (weights, activations) in weights.iter().zip(activations) {
+            for (totals, &pair) in totals.iter_mut().zip(activations) {
+                let (low, high) = (i32::from(pair as i16), pair >> 16);
+                for (total, [a, b]) in totals.iter_mut().zip(weights.as_chunks().0) {
+                    *total += low * i32::from(*a) + high * i32::from(*b);
+                }
+            }
+        }
+        for (sum, total) in sums.as_flattened_mut().iter_mut().zip(totals.as_flattened()) {
+            *sum += *total as f32;
+        }
+    }
+    sums
+}
+
+/// The same by `i32x4.dot_i16x8_s`; weights widen as they are loaded.
+#[cfg(all(target_arch = "wasm32", target_feature = "simd128"))]
+fn tile(weights: &[Weights], activations: &[Activations]) -> Tile {
+    use super::lanes::unrolled;
+    use core::arch::wasm32::{
+        f32x4_add, f32x4_convert_i32x4, f32x4_splat, i16x8_load_extend_i8x8, i32x4_add, i32x4_dot_i16x8,
+        i32x4_splat, v128_load32_splat, v128_store,
+    };
+    let mut sums = [[f32x4_splat(0.0); 2]; ROWS];
+    for (weights, activations) in weights.chunks(PART).zip(activations.chunks(PART)) {
+        let mut totals = [[i32x4_splat(0); 2]; ROWS];
+        macro_rules! step {
+            ($weights:expr, $activations:expr) => {
+                let (weights, activations): (&Weights, &Activations) = ($weights, $activations);
+                let weights = weights.as_ptr();
+                // SAFETY: either half of 16 bytes; loads need no alignment.
+                let low = unsafe { i16x8_load_extend_i8x8(weights) };
+                let high = unsafe { i16x8_load_extend_i8x8(weights.add(PANEL)) };
+                unrolled!(for R in [0 1 2 3] {
+                    // SAFETY: one number.
+                    let pair = unsafe { v128_load32_splat(std::ptr::from_ref(&activations[R]).cast()) };
+                    totals[R][0] = i32x4_add(totals[R][0], i32x4_dot_i16x8(pair, low));
+                    totals[R][1] = i32x4_add(totals[R][1], i32x4_dot_i16x8(pair, high));
+                });
+            };
+        }
+        let (twos, last) = weights.as_chunks::<2>();
+        let (twos_of_activations, last_of_activations) = activations.as_chunks::<2>();
+        for ([first, second], [of_first, of_second]) in twos.iter().zip(twos_of_activations) {
+            step!(first, of_first);
+            step!(second, of_second);
+        }
+        if let ([last], [of_last]) = (last, last_of_activations) {
+            step!(last, of_last);
+        }
+        unrolled!(for R in [0 1 2 3] {
+            sums[R][0] = f32x4_add(sums[R][0], f32x4_convert_i32x4(totals[R][0]));
+            sums[R][1] = f32x4_add(sums[R][1], f32x4_convert_i32x4(totals[R][1]));
+        });
+    }
+    let mut out = [[0.0; PANEL]; ROWS];
+    unrolled!(for R in [0 1 2 3] {
+        let out = out[R].as_mut_ptr();
+        // SAFETY: the halves of 8 numbers; stores need no alignment.
+        unsafe {
+            v128_store(out.cast(), sums[R][0]);
+            v128_store(out.add(PANEL / 2).cast(), sums[R][1]);
+        }
+    });
+    out
+}
+
+#[cfg(target_arch = "x86_64")]
+mod avx2 {
+    use std::arch::x86_64::{
+        _mm_loadu_si128, _mm256_add_epi32, _mm256_add_ps, _mm256_cvtepi8_epi16, _mm256_cvtepi32_ps,
+        _mm256_madd_epi16, _mm256_set1_epi32, _mm256_setzero_ps, _mm256_setzero_si256, _mm256_storeu_ps,
+    };
+
+    use super::{Activations, PANEL, PART, ROWS, Tile, Weights};
+
+    /// The same by `vpmaddwd`, over a whole panel at once.
+    #[target_feature(enable = "avx2")]
+    pub(super) fn tile(weights: &[Weights], activations: &[Activations]) -> Tile {
+        let mut sums = [_mm256_setzero_ps(); ROWS];
+        for (weights, activations) in weights.chunks(PART).zip(activations.chunks(PART)) {
+            let mut totals = [_mm256_setzero_si256(); ROWS];
+            for (weights, activations) in weights.iter().zip(activations) {
+                // SAFETY: 16 bytes; the load needs no alignment.
+                let weights = _mm256_cvtepi8_epi16(unsafe { _mm_loadu_si128(weights.as_ptr().cast()) });
+                for (total, &pair) in totals.iter_mut().zip(activations) {
+                    *total = _mm256_add_epi32(*total, _mm256_madd_epi16(_mm256_set1_epi32(pair), weights));
+                }
+            }
+            for (sum, total) in sums.iter_mut().zip(totals) {
+                *sum = _mm256_add_ps(*sum, _mm256_cvtepi32_ps(total));
+            }
+        }
+        let mut out = [[0.0; PANEL]; ROWS];
+        for (out, sum) in out.iter_mut().zip(sums) {
+            // SAFETY: 8 numbers; the store needs no alignment.
+            unsafe { _mm256_storeu_ps(out.as_mut_ptr(), sum) };
+        }
+        out
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Numbers from −1 to 1 that look random.
+    fn numbers(count: usize, seed: f32) -> Vec<f32> {
+        (0..count).map(|i| (i as f32 * 12.9898 + seed).sin()).collect()
+    }
+
+    /// The formula as it stands, with activations as they are.
+    fn plain(weight: &[i8], scale: &[f32], bias: &[f32], values: &[f32]) -> Vec<f64> {
+        let inputs = weight.len() / bias.len();
+        let output = |x: &[f32], m: usize| {
+            let products =
+                weight[m * inputs..][..inputs].iter().zip(x).map(|(&w, &x)| f64::from(w) * f64::from(x));
+            products.sum::<f64>() * f64::from(scale[m]) + f64::from(bias[m])
+        };
+        values.chunks(inputs).flat_map(|x| (0..bias.len()).map(move |m| output(x, m))).collect()
+    }
+
+    #[test]
+    fn the_same_as_one_by_one() {
+        for (rows, inputs, outputs) in [(1, 2, 1), (9, 12, 8), (13, 64, 19), (5, 1100, 3)] {
+            let weight: Vec<i8> = numbers(inputs * outputs, 0.3).iter().map(|x| (x * 127.0) as i8).collect();
+            let scale: Vec<f32> = numbers(outputs, 0.7).iter().map(|x| x.abs() / 50.0).collect();
+            let (bias, values) = (numbers(outputs, 1.1), numbers(rows * inputs, 2.2));
+            let expected = plain(&weight, &scale, &bias, &values);
+            let layer = Linear::new(&weight, scale, bias).unwrap();
+            let (mut found, mut portable) = (vec![0.0; rows * outputs], vec![0.0; rows * outputs]);
+            layer.apply(&values, &mut found);
+            layer.by_tiles(&values, &mut portable, tile);
+            assert_eq!(found, portable, "all ways add the same whole numbers");
+            for (found, expected) in portable.iter().zip(&expected) {
+                let allowed = 2e-4 * (inputs as f64).sqrt();
+                assert!((f64::from(*found) - expected).abs() < allowed, "{found} instead of {expected}");
+            }
+        }
+    }
+
+    #[test]
+    fn greatest_sums_fit() {
+        let layer = Linear::new(&[-127; 8 * 1024], vec![1.0; 8], vec![0.0; 8]).unwrap();
+        let mut out = [0.0; 9 * 8];
+        layer.apply(&[-2.0; 9 * 1024], &mut out);
+        assert!(out.iter().all(|y| (y / (254.0 * 1024.0) - 1.0).abs() < 1e-5), "{out:?}");
+    }
+
+    #[test]
+    fn a_row_of_zeros_gives_the_bias_and_one_of_nan_gives_nan() {
+        let layer = Linear::new(&[1; 16], vec![1.0; 4], vec![0.5; 4]).unwrap();
+        let mut out = [0.0; 4];
+        layer.apply(&[0.0; 4], &mut out);
+        assert_eq!(out, [0.5; 4]);
+        layer.apply(&[f32::INFINITY, 0.0, 0.0, 0.0], &mut out);
+        assert!(out.iter().all(|y| y.is_nan()), "{out:?}");
+    }
+
+    #[test]
+    fn what_does_not_fit_together_is_refused() {
+        for (weights, scales, outputs) in [(15, 4, 4), (12, 4, 4), (16, 3, 4), (0, 4, 4), (16, 0, 0)] {
+            let layer = Linear::new(&vec![1; weights], vec![1.0; scales], vec![0.0; outputs]);
+            assert!(layer.is_err(), "{weights} {scales} {outputs}");
+        }
+    }
+}
