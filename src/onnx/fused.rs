@@ -110,7 +110,7 @@ impl Expansion for Node {
             Kind::QuantizedLinear => {
                 let weight = constant(1)?;
                 let weight = weight.try_as_plain_ram()?;
-                let linear = Linear::new(weight.as_slice::<i8>()?, floats(2)?, floats(3)?);
+                let linear = Linear::new(weight.as_slice::<i8>()?, &floats(2)?, &floats(3)?);
                 let linear = linear.map_err(|what| format_err!("{prefix}: {what}"))?;
                 ensure!(width()? == linear.inputs(), "{prefix} takes rows of {}", linear.inputs());
                 (Fused::Linear(Arc::new(linear)), &inputs[..1])

@@ -6,6 +6,7 @@
 
 mod abilities;
 mod catalog;
+mod embed;
 mod eval;
 mod fit;
 mod index;
@@ -40,6 +41,8 @@ enum Command {
     Route(route::Args),
     /// Estimate quality, tokens and cost of every query on every model.
     Predict(predict::Args),
+    /// Turn every query's text into a vector, by the transformer encoder.
+    Embed(embed::Args),
     /// Assign a model to every query of a batch, optimally under constraints.
     Plan(plan::Args),
     /// Assign models to the same queries as a stream, and score it on recorded outcomes.
@@ -63,6 +66,7 @@ fn main() -> ExitCode {
     let done = cli.globals.threads().and_then(|()| match &cli.command {
         Command::Route(args) => route::run(args, &cli.globals),
         Command::Predict(args) => predict::run(args, &cli.globals),
+        Command::Embed(args) => embed::run(args),
         Command::Plan(args) => plan::run(args),
         Command::Simulate(args) => simulate::run(args),
         Command::Fit(args) => fit::run(args, &cli.globals),

@@ -65,7 +65,11 @@ impl EncoderArgs {
         let manifest = EncoderManifest::from_json(&file::read(&path)?).map_err(|e| bad(&path, 0, e))?;
         match &parameters.encoder {
             None => {
-                return Err(bad(&path, 0, "is an encoder, but the artifacts take no vectors: drop --encoder"));
+                return Err(bad(
+                    &path,
+                    0,
+                    "is an encoder, but the artifacts take no vectors: drop --encoder",
+                ));
             }
             Some(wanted) if wanted.version != manifest.version() => {
                 let what = format!("is `{}`, the artifacts need `{}`", manifest.version(), wanted.version);

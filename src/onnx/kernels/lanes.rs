@@ -22,7 +22,7 @@ pub const LANES: usize = 4;
 
 /// A number below 2²² in size plus this is that number rounded to a whole one, ties to even, and has it in its
 /// lowest bits: 1.5 · 2²³.
-pub const ROUND: f32 = 12_582_912.0;
+const ROUND: f32 = 12_582_912.0;
 
 /// Four numbers.
 #[derive(Clone, Copy)]
@@ -59,6 +59,12 @@ impl F32x4 {
         let mut array = [0.0; LANES];
         self.store(&mut array);
         array
+    }
+
+    /// The numbers rounded to whole ones of 16 bits, two in each result, the first one in the low bits. They have to fit.
+    #[inline(always)]
+    pub fn rounded(self) -> [i32; 2] {
+        imp::low_halves((self + Self::splat(ROUND)).0)
     }
 
     #[inline(always)]
@@ -121,7 +127,9 @@ mod imp {
         f32x4_abs as abs, f32x4_add as add, f32x4_div as div, f32x4_mul as mul, f32x4_pmax as max,
         f32x4_splat as splat, f32x4_sub as sub, v128 as Four,
     };
-    use core::arch::wasm32::{i32x4_add, i32x4_shl, v128_load, v128_store};
+    use core::arch::wasm32::{
+        i8x16_shuffle, i32x4_add, i32x4_extract_lane, i32x4_shl, v128_load, v128_store,
+    };
 
     #[inline(always)]
     pub fn load(from: &[f32; 4]) -> Four {
@@ -138,6 +146,12 @@ mod imp {
     #[inline(always)]
     pub fn add_to_exponent(four: Four, shifted: Four) -> Four {
         i32x4_add(four, i32x4_shl(shifted, 23))
+    }
+
+    #[inline(always)]
+    pub fn low_halves(four: Four) -> [i32; 2] {
+        let halves = i8x16_shuffle::<0, 1, 4, 5, 8, 9, 12, 13, 0, 0, 0, 0, 0, 0, 0, 0>(four, four);
+        [i32x4_extract_lane::<0>(halves), i32x4_extract_lane::<1>(halves)]
     }
 }
 
@@ -174,6 +188,13 @@ mod imp {
     }
 
     #[inline(always)]
+    pub fn low_halves(four: Four) -> [i32; 2] {
+        let mut array = [0.0; 4];
+        store(four, &mut array);
+        super::low_halves(array)
+    }
+
+    #[inline(always)]
     pub fn store(four: Four, to: &mut [f32; 4]) {
         // SAFETY: the array has 16 bytes, and the store needs no alignment.
         unsafe { _mm_storeu_ps(to.as_mut_ptr(), four) }
@@ -202,6 +223,8 @@ mod imp {
         add_to_exponent(a, shifted) f32::from_bits(a.to_bits().wrapping_add(shifted.to_bits() << 23));
     }
 
+    pub use super::low_halves;
+
     #[inline(always)]
     pub fn splat(x: f32) -> Four {
         [x; 4]
@@ -218,9 +241,28 @@ mod imp {
     }
 }
 
+/// The low 16 bits of the numbers, two in each result.
+#[cfg(not(all(target_arch = "wasm32", target_feature = "simd128")))]
+#[inline(always)]
+fn low_halves(numbers: [f32; LANES]) -> [i32; 2] {
+    let [a, b, c, d] = numbers.map(f32::to_bits);
+    [(a & 0xffff | b << 16) as i32, (c & 0xffff | d << 16) as i32]
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn whole_numbers_of_16_bits() {
+        let mut four = F32x4::load(&[-32_767.4, 32_766.5, -0.5, 1.5]);
+        assert_eq!(
+            four.rounded().map(|pair| [pair as i16, (pair >> 16) as i16]),
+            [[-32_767, 32_766], [0, 2]]
+        );
+        four = F32x4::splat(-3.0);
+        assert_eq!(four.rounded(), [-3 & 0xffff | -3 << 16; 2]);
+    }
 
     #[test]
     fn powers_of_e() {

@@ -5,17 +5,18 @@
 //! ```
 //!
 //! w are the weights (−127 to 127), with a scale s for each output m; a is the scale that brings the row x to
-//! ±32,767. Activations of 16 bits cost no more than of 8 here: the instruction
-//! that multiplies pairs of 16 bits and adds them up is the fastest product of integers that plain wasm SIMD,
-//! SSE2 and AVX2 have, and an error of 2⁻¹⁶ is far below that of the weights. So the answer is that of
-//! float32 activations, and relaxed SIMD, whose products take 7 bits, has nothing to add.
+//! ±32,767. Activations of 16 bits cost no more than of 8 here: the instruction that multiplies pairs of 16 bits and adds
+//! them up is the fastest product of integers that plain wasm SIMD, SSE2 and AVX2 have, and an error of 2⁻¹⁶ is far below
+//! that of the weights. So the answer is that of float32 activations. Relaxed SIMD multiplies by 7 bits: with as many
+//! bits, in two halves, it was 1.1 times as fast (in Chromium, on a processor with VNNI), which is no second module worth;
+//! with 7 bits 2.4 times, but then vectors are off by more than we promise.
 //!
 //! A panel is [`PANEL`] outputs side by side, by pairs of inputs, and a group is [`ROWS`] rows of activations side by
 //! side: a tile of both walks along two pointers, and everything in between stays in registers.
 
 #![allow(unsafe_code, reason = "vector loads take pointers, and AVX2 may only be called where it is")]
 
-use super::lanes::{F32x4, LANES, ROUND};
+use super::lanes::{F32x4, LANES, unrolled};
 
 /// Outputs that are computed together, and rows.
 const PANEL: usize = 8;
@@ -44,13 +45,14 @@ pub struct Linear {
     outputs: usize,
     /// `[panels][inputs / 2]`; outputs that are missing from the last panel are zero.
     weights: Vec<Weights>,
-    scale: Vec<f32>,
-    bias: Vec<f32>,
+    /// `[panels]`, both.
+    scale: Vec<[f32; PANEL]>,
+    bias: Vec<[f32; PANEL]>,
 }
 
 impl Linear {
     /// A layer of `weight` `[outputs × inputs]`, `scale` and `bias` `[outputs]`, or what is wrong with them.
-    pub fn new(weight: &[i8], scale: Vec<f32>, bias: Vec<f32>) -> Result<Self, String> {
+    pub fn new(weight: &[i8], scale: &[f32], bias: &[f32]) -> Result<Self, String> {
         let outputs = bias.len();
         let inputs = weight.len() / outputs.max(1);
         if weight.is_empty() || weight.len() != inputs * outputs || !inputs.is_multiple_of(2) {
@@ -72,7 +74,11 @@ impl Linear {
                 weights.push(column);
             }
         }
-        Ok(Linear { inputs, outputs, weights, scale, bias })
+        let panels = |numbers: &[f32]| {
+            let panel = |chunk: &[f32]| std::array::from_fn(|i| chunk.get(i).copied().unwrap_or_default());
+            numbers.chunks(PANEL).map(panel).collect()
+        };
+        Ok(Linear { inputs, outputs, weights, scale: panels(scale), bias: panels(bias) })
     }
 
     /// Numbers in a row of the result.
@@ -105,14 +111,28 @@ impl Linear {
             for (group, activations) in rounded.groups.chunks_exact(pairs).enumerate() {
                 let tile = tile(weights, activations);
                 for (row, sums) in (group * ROWS..rows).zip(&tile) {
+                    let finished = self.finish(panel, sums, rounded.scales[row]);
                     let out = &mut out[row * self.outputs..][outputs.clone()];
-                    let of_outputs = self.scale[outputs.clone()].iter().zip(&self.bias[outputs.clone()]);
-                    for ((y, sum), (scale, bias)) in out.iter_mut().zip(sums).zip(of_outputs) {
-                        *y = sum * (scale * rounded.scales[row]) + bias;
+                    match out.as_chunks_mut() {
+                        ([whole], _) => *whole = finished,
+                        (_, part) => part.copy_from_slice(&finished[..part.len()]),
                     }
                 }
             }
         }
+    }
+
+    /// A row's sums over a panel, scaled and with their bias.
+    fn finish(&self, panel: usize, sums: &[f32; PANEL], row_scale: f32) -> [f32; PANEL] {
+        let mut out = [0.0; PANEL];
+        let (fours, _) = out.as_chunks_mut::<LANES>();
+        let [sums, scales, biases] =
+            [sums, &self.scale[panel], &self.bias[panel]].map(|x| x.as_chunks::<LANES>().0);
+        unrolled!(for H in [0 1] {
+            let scale = F32x4::load(&scales[H]) * F32x4::splat(row_scale);
+            (F32x4::load(&sums[H]) * scale + F32x4::load(&biases[H])).store(&mut fours[H]);
+        });
+        out
     }
 }
 
@@ -134,19 +154,15 @@ impl Rounded {
             let most = greatest(values).max(f32::MIN_POSITIVE);
             let group = &mut groups[row / ROWS * pairs..][..pairs];
             let factor = F32x4::splat(REACH / most);
-            // The whole number stands in the lowest bits.
-            let whole = |x: F32x4| (x * factor + F32x4::splat(ROUND)).array().map(f32::to_bits);
-            let pair = |low: u32, high: u32| (low & 0xffff | high << 16) as i32;
             let (fours, rest) = values.as_chunks::<LANES>();
             let (twos, last) = group.as_chunks_mut::<2>();
             for (to, x) in twos.iter_mut().zip(fours) {
-                let [a, b, c, d] = whole(F32x4::load(x));
-                to[0][row % ROWS] = pair(a, b);
-                to[1][row % ROWS] = pair(c, d);
+                let [first, second] = (F32x4::load(x) * factor).rounded();
+                to[0][row % ROWS] = first;
+                to[1][row % ROWS] = second;
             }
             if let ([to], &[a, b]) = (last, rest) {
-                let ([a, ..], [b, ..]) = (whole(F32x4::splat(a)), whole(F32x4::splat(b)));
-                to[row % ROWS] = pair(a, b);
+                [to[row % ROWS], _] = (F32x4::load(&[a, b, 0.0, 0.0]) * factor).rounded();
             }
             scales.push(most / REACH);
         }
@@ -182,10 +198,10 @@ fn tile(weights: &[Weights], activations: &[Activations]) -> Tile {
     sums
 }
 
-/// The same by `i32x4.dot_i16x8_s`; weights widen as they are loaded.
+/// The same by `i32x4.dot_i16x8_s`; weights widen as they are loaded. Two steps a turn are a quarter slower: V8 then
+/// runs out of registers.
 #[cfg(all(target_arch = "wasm32", target_feature = "simd128"))]
 fn tile(weights: &[Weights], activations: &[Activations]) -> Tile {
-    use super::lanes::unrolled;
     use core::arch::wasm32::{
         f32x4_add, f32x4_convert_i32x4, f32x4_splat, i16x8_load_extend_i8x8, i32x4_add, i32x4_dot_i16x8,
         i32x4_splat, v128_load32_splat, v128_store,
@@ -193,29 +209,17 @@ fn tile(weights: &[Weights], activations: &[Activations]) -> Tile {
     let mut sums = [[f32x4_splat(0.0); 2]; ROWS];
     for (weights, activations) in weights.chunks(PART).zip(activations.chunks(PART)) {
         let mut totals = [[i32x4_splat(0); 2]; ROWS];
-        macro_rules! step {
-            ($weights:expr, $activations:expr) => {
-                let (weights, activations): (&Weights, &Activations) = ($weights, $activations);
-                let weights = weights.as_ptr();
-                // SAFETY: either half of 16 bytes; loads need no alignment.
-                let low = unsafe { i16x8_load_extend_i8x8(weights) };
-                let high = unsafe { i16x8_load_extend_i8x8(weights.add(PANEL)) };
-                unrolled!(for R in [0 1 2 3] {
-                    // SAFETY: one number.
-                    let pair = unsafe { v128_load32_splat(std::ptr::from_ref(&activations[R]).cast()) };
-                    totals[R][0] = i32x4_add(totals[R][0], i32x4_dot_i16x8(pair, low));
-                    totals[R][1] = i32x4_add(totals[R][1], i32x4_dot_i16x8(pair, high));
-                });
-            };
-        }
-        let (twos, last) = weights.as_chunks::<2>();
-        let (twos_of_activations, last_of_activations) = activations.as_chunks::<2>();
-        for ([first, second], [of_first, of_second]) in twos.iter().zip(twos_of_activations) {
-            step!(first, of_first);
-            step!(second, of_second);
-        }
-        if let ([last], [of_last]) = (last, last_of_activations) {
-            step!(last, of_last);
+        for (weights, activations) in weights.iter().zip(activations) {
+            let weights = weights.as_ptr();
+            // SAFETY: either half of 16 bytes; loads need no alignment.
+            let low = unsafe { i16x8_load_extend_i8x8(weights) };
+            let high = unsafe { i16x8_load_extend_i8x8(weights.add(PANEL)) };
+            unrolled!(for R in [0 1 2 3] {
+                // SAFETY: one number.
+                let pair = unsafe { v128_load32_splat(std::ptr::from_ref(&activations[R]).cast()) };
+                totals[R][0] = i32x4_add(totals[R][0], i32x4_dot_i16x8(pair, low));
+                totals[R][1] = i32x4_add(totals[R][1], i32x4_dot_i16x8(pair, high));
+            });
         }
         unrolled!(for R in [0 1 2 3] {
             sums[R][0] = f32x4_add(sums[R][0], f32x4_convert_i32x4(totals[R][0]));
@@ -296,7 +300,7 @@ mod tests {
             let scale: Vec<f32> = numbers(outputs, 0.7).iter().map(|x| x.abs() / 50.0).collect();
             let (bias, values) = (numbers(outputs, 1.1), numbers(rows * inputs, 2.2));
             let expected = plain(&weight, &scale, &bias, &values);
-            let layer = Linear::new(&weight, scale, bias).unwrap();
+            let layer = Linear::new(&weight, &scale, &bias).unwrap();
             let (mut found, mut portable) = (vec![0.0; rows * outputs], vec![0.0; rows * outputs]);
             layer.apply(&values, &mut found);
             layer.by_tiles(&values, &mut portable, tile);
@@ -310,7 +314,7 @@ mod tests {
 
     #[test]
     fn greatest_sums_fit() {
-        let layer = Linear::new(&[-127; 8 * 1024], vec![1.0; 8], vec![0.0; 8]).unwrap();
+        let layer = Linear::new(&[-127; 8 * 1024], &[1.0; 8], &[0.0; 8]).unwrap();
         let mut out = [0.0; 9 * 8];
         layer.apply(&[-2.0; 9 * 1024], &mut out);
         assert!(out.iter().all(|y| (y / (254.0 * 1024.0) - 1.0).abs() < 1e-5), "{out:?}");
@@ -318,7 +322,7 @@ mod tests {
 
     #[test]
     fn a_row_of_zeros_gives_the_bias_and_one_of_nan_gives_nan() {
-        let layer = Linear::new(&[1; 16], vec![1.0; 4], vec![0.5; 4]).unwrap();
+        let layer = Linear::new(&[1; 16], &[1.0; 4], &[0.5; 4]).unwrap();
         let mut out = [0.0; 4];
         layer.apply(&[0.0; 4], &mut out);
         assert_eq!(out, [0.5; 4]);
@@ -329,7 +333,7 @@ mod tests {
     #[test]
     fn what_does_not_fit_together_is_refused() {
         for (weights, scales, outputs) in [(15, 4, 4), (12, 4, 4), (16, 3, 4), (0, 4, 4), (16, 0, 0)] {
-            let layer = Linear::new(&vec![1; weights], vec![1.0; scales], vec![0.0; outputs]);
+            let layer = Linear::new(&vec![1; weights], &vec![1.0; scales], &vec![0.0; outputs]);
             assert!(layer.is_err(), "{weights} {scales} {outputs}");
         }
     }
