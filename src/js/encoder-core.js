@@ -163,7 +163,9 @@ export class Encoder {
       tokenizer.free();
     }).catch((error) => {
       this.#network = undefined;
-      throw error;
+      if (!this.#fault || !(error instanceof PennyrouteError)) throw error;
+      const { code, reason } = this.#fault;
+      throw new PennyrouteError(error.code, `${error.message} (the CPU was to step in for the GPU: ${code}: ${reason})`, { cause: error });
     });
     return together(() => [this.#network], signal);
   }

@@ -281,6 +281,14 @@ test("a GPU that fails at the start, by its limits or a trap, is none; an error 
   await assert.rejects(broken, refused("bad_artifact", /made up/));
 });
 
+test("where the CPU has no file to step in with, the error says what for", { skip }, async () => {
+  const from = { manifest: read("manifest"), vocab: read("vocab"), packed: read("packed") };
+  const encoder = await Core.load({ from, path: "gpu" }, host({ fails: (n) => n === 2 && fault("device_lost")() }).it);
+  assert.equal((await encoder.embed(["Hi"])).receipt.path, "gpu");
+  for (let i = 0; i < 2; i++) await assert.rejects(encoder.embed(["Hi"]), refused("bad_artifact", /from\.onnx.*device_lost: made up/));
+  encoder.free();
+});
+
 test("auto calibrates, and takes the faster path; one that fails meanwhile is none", { skip }, async () => {
   const fast = await Core.load({ from: url }, host().it);
   assert.deepEqual(fast.calibration.map(({ batch, path }) => [batch, path]), [[1, "gpu"], [8, "gpu"], [64, "gpu"], [512, "gpu"]]);
