@@ -30,7 +30,7 @@ const installed = join(app, "node_modules/pennyroute");
 /** What is published: what `npm run build` puts into dist/ but the page, and what npm shows. */
 const FILES = [
   "LICENSE-APACHE", "LICENSE-MIT", "README.md", "package.json",
-  ...["artifacts.bin", "pennyroute.js", "pennyroute_bg.wasm"].map((file) => `dist/${file}`),
+  ...["artifacts.bin", "pennyroute.js", "pennyroute_bg.wasm", "pennyroute_gpu.js", "pennyroute_gpu_bg.wasm"].map((file) => `dist/${file}`),
   ...readdirSync(join(root, "src/js")).filter((file) => /\.(js|d\.ts)$/.test(file)).map((file) => `dist/${file}`),
 ].sort();
 
