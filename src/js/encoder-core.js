@@ -21,9 +21,11 @@ const FAULTS = new Set(["no_adapter", "gpu_limits", "gpu_out_of_memory", "device
 const TOKENIZED = 200;
 /** Tokens embedded in a row on the CPU: a tenth of a second or so. */
 const CPU_TOKENS = 128;
-/** A part on the GPU is to take so long, in so many tokens at the least and at the most. */
+/** A part on the GPU is to take so long; it has so many tokens at first, at the least and at the most. */
 const GPU_MS = 400;
-const GPU_TOKENS = { first: 4096, least: 256, most: 1 << 16 };
+const GPU_TOKENS = { first: 256, least: 64, most: 1 << 16 };
+/** A part has at most so many times the tokens of the one that the rate was taken from: a few say little of many. */
+const GPU_GROWTH = 4;
 /** What is embedded to calibrate: a prompt of usual length. */
 const SAMPLE = "A warehouse ships 480 parcels a day, one in eight of them abroad. Domestic ones cost 3.20 each. What does a week cost?";
 
@@ -269,8 +271,7 @@ export class Encoder {
       return undefined;
     }
     const rate = ids.length / Math.max(1, performance.now() - start);
-    // A few tokens say little of the rate of many.
-    const next = Math.min(rate * GPU_MS, Math.max(GPU_TOKENS.first, 4 * ids.length));
+    const next = Math.min(rate * GPU_MS, Math.max(GPU_TOKENS.first, GPU_GROWTH * ids.length));
     this.#gpuTokens = Math.round(Math.min(GPU_TOKENS.most, Math.max(GPU_TOKENS.least, next)));
     return part;
   }

@@ -70,7 +70,7 @@ export interface EncoderReceipt {
   path: EncoderPath;
   /** Of the weights on the CPU, of the arithmetic on the GPU. */
   precision: "int8" | "f16" | "f32";
-  /** The GPU's name as the browser tells it; null on the CPU. */
+  /** The GPU's name, as far as the browser tells it (it may be empty); null on the CPU. */
   adapter: string | null;
   texts: number;
   /** Of all texts together, as far as they are read (`max_tokens` of the manifest), their two markers included. */

@@ -8,8 +8,9 @@ import { npy } from "./npy.js";
 
 /** Where the page's build has put the encoder, beside the page; null where it has none. @type {string | null} */
 const BESIDE = globalThis.ENCODER;
-/** What a path's rate is taken from where the path is not the one that is used. */
+/** What the rate of the path that is not used is taken from: so many texts, if they take so long together. */
 const SAMPLE = 16;
+const SAMPLE_MS = 1500;
 /** Near-duplicates that are shown. */
 const SHOWN = 50;
 
@@ -65,9 +66,7 @@ export const methods = {
       progress({ stage: "compare", done: 0, total: 1 });
       await pause();
       const other = receipt.path === "cpu" ? "gpu" : "cpu";
-      const sample = requests.slice(0, SAMPLE);
-      await encoder.embed(sample.slice(0, 1), { path: other, signal });
-      const compared = (await encoder.embed(sample, { path: other, signal })).receipt;
+      const compared = await sampled(requests, other, signal);
       if (compared.path === other) rates[other] = rate(compared);
     }
     embedded = result;
@@ -98,6 +97,18 @@ export const methods = {
 
   npy: () => npy(embedded.embeddings, embedded.dimensions),
 };
+
+/**
+ * The receipt of some of the requests on a path.
+ * @param {import("pennyroute").RouteRequest[]} requests
+ * @param {"cpu" | "gpu"} path
+ * @param {AbortSignal} signal
+ */
+async function sampled(requests, path, signal) {
+  const one = (await encoder.embed(requests.slice(0, 1), { path, signal })).receipt;
+  const many = Math.min(SAMPLE, Math.floor((SAMPLE_MS * 1000) / one.elapsed_us));
+  return many > 1 ? (await encoder.embed(requests.slice(0, many), { path, signal })).receipt : one;
+}
 
 /** Texts a second. @param {import("pennyroute/encoder").EncoderReceipt} receipt */
 function rate({ texts, elapsed_us: elapsed }) {

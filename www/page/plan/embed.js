@@ -162,7 +162,7 @@ export function embedCard(slot, app, onPlan) {
     start(batch) {
       working.abort();
       [name, prompts] = [batch.name, batch.estimated];
-      slot["embed-state"].textContent = "";
+      slot["embed-state"].textContent = "to find those that ask the same";
       slot["embed-left"].textContent = "";
       slot["embed-out"].checked = false;
       slot["embed-error"].hidden = true;
