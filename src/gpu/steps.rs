@@ -85,8 +85,18 @@ pub(super) struct Workspace {
     token_ids: wgpu::Buffer,
     ends: wgpu::Buffer,
     blocks: wgpu::Buffer,
+    /// Those that only shaders see.
+    inner: [wgpu::Buffer; 3],
     /// What each step binds, in the order of [`Workspace::encode`].
     bound: Vec<wgpu::BindGroup>,
+}
+
+impl Drop for Workspace {
+    fn drop(&mut self) {
+        // Browsers would keep the memory until their garbage is collected. What was submitted still has it.
+        let inputs = [&self.sizes, &self.token_ids, &self.ends, &self.blocks, &self.embeddings];
+        inputs.into_iter().chain(&self.inner).for_each(wgpu::Buffer::destroy);
+    }
 }
 
 impl Workspace {
@@ -137,7 +147,8 @@ impl Workspace {
             bind(&[&layer.output_norm], &hidden);
         }
         bind(&[&ends, &hidden], &embeddings);
-        Workspace { tokens, texts, embeddings, sizes, token_ids, ends, blocks, bound }
+        let inner = [hidden, context, between];
+        Workspace { tokens, texts, embeddings, sizes, token_ids, ends, blocks, inner, bound }
     }
 
     /// Sends a chunk's ids and layout; what was submitted before still sees those before.
