@@ -15,6 +15,9 @@ use crate::error::{Error, Result, finite_non_negative};
 /// The newest artifact format this version reads.
 pub const ARTIFACT_FORMAT: u32 = 1;
 
+/// More numbers than any sentence encoder's vector has.
+const MOST_DIMENSIONS: usize = 1 << 16;
+
 /// The list of files that make up one version of the trained artifacts.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
 pub struct Manifest {
@@ -270,14 +273,14 @@ pub(crate) fn parse<T: DeserializeOwned>(file: &str, json: &[u8]) -> Result<T> {
     serde_json::from_slice(json).map_err(|e| Error::artifact(file, e))
 }
 
-fn supported(file: &str, format: u32) -> Result<()> {
+pub(crate) fn supported(file: &str, format: u32) -> Result<()> {
     if format <= ARTIFACT_FORMAT {
         return Ok(());
     }
     Err(Error::Version { file: file.into(), found: format, supported: ARTIFACT_FORMAT })
 }
 
-fn verify(entry: &FileEntry, bytes: &[u8]) -> Result<()> {
+pub(crate) fn verify(entry: &FileEntry, bytes: &[u8]) -> Result<()> {
     if bytes.len() as u64 != entry.bytes {
         let what = format!("has {} bytes, the manifest says {}", bytes.len(), entry.bytes);
         return Err(Error::artifact(&entry.path, what));
@@ -333,6 +336,10 @@ impl Parameters {
                 let what = format!("`{name}` has {found} entries instead of {expected}");
                 return Err(Error::artifact("parameters", what));
             }
+        }
+        if self.encoder.as_ref().is_some_and(|encoder| !(1..=MOST_DIMENSIONS).contains(&encoder.dimensions)) {
+            let what = format!("`encoder.dimensions` is not from 1 to {MOST_DIMENSIONS}");
+            return Err(Error::artifact("parameters", what));
         }
         let r = &self.retrieval;
         for (name, value) in [

@@ -40,6 +40,12 @@ mod money;
 #[cfg(feature = "router")]
 mod query;
 
+// What the parts are made of: networks and tokens.
+#[cfg(feature = "router")]
+mod onnx;
+#[cfg(feature = "router")]
+mod wordpiece;
+
 // Text encoders.
 mod encode;
 #[cfg(feature = "gpu")]
@@ -78,6 +84,8 @@ pub use catalog::{
     RecordedModel, Source, check, diff, from_dataset, from_litellm,
 };
 pub use encode::{Encoder, TokenBatch};
+#[cfg(feature = "router")]
+pub use encode::{EncoderManifest, EncoderTokenizer, OnnxEncoder};
 pub use error::{Error, Result};
 #[cfg(feature = "router")]
 pub use estimate::{Estimate, Estimates, Estimator, Interval};

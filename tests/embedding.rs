@@ -62,8 +62,12 @@ fn the_receipt_names_the_encoder() {
 fn a_vector_that_is_missing_or_not_the_encoders_is_refused() {
     let router = Router::new(with_encoder(), None).unwrap();
     let missing = refused(&router, None);
-    assert!(missing.contains("is missing") && missing.contains("2 numbers") && missing.contains("tiny/1"), "{missing}");
-    for bad in [&[1.0, 0.0, 0.0][..], &[2.0, 0.0], &[0.0, 0.0], &[f32::NAN, 1.0], &[f32::INFINITY, 0.0], &[]] {
+    assert!(
+        missing.contains("is missing") && missing.contains("2 numbers") && missing.contains("tiny/1"),
+        "{missing}"
+    );
+    for bad in [&[1.0, 0.0, 0.0][..], &[2.0, 0.0], &[0.0, 0.0], &[f32::NAN, 1.0], &[f32::INFINITY, 0.0], &[]]
+    {
         let what = refused(&router, Some(bad));
         assert!(what.contains("not 2 and 1"), "{bad:?}: {what}");
     }

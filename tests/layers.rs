@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 /// left in the same row where `chained` says so, and never otherwise.
 const LAYERS: &[(&[&str], bool)] = &[
     (&["error", "money", "query", "estimate", "catalog", "artifact"], true),
+    (&["wordpiece", "onnx"], false),
     (&["encode", "gpu"], true),
     (&["predict", "retrieve", "optimize", "learn"], false),
     (&["router"], false),
@@ -18,7 +19,7 @@ const LAYERS: &[(&[&str], bool)] = &[
 
 /// Packages that one file, or one folder, alone may name.
 const OWNERS: &[(&str, &str)] = &[
-    ("tract_onnx", "predict/onnx.rs"),
+    ("tract_onnx", "onnx/"),
     ("instant_distance", "retrieve/hnsw.rs"),
     ("wgpu", "gpu/"),
     ("safetensors", "gpu/weights.rs"),

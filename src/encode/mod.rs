@@ -1,5 +1,19 @@
 //! From token ids to vectors: what every encoder takes and gives, wherever it computes.
 
+#[cfg(feature = "router")]
+mod manifest;
+#[cfg(feature = "router")]
+mod onnx;
+#[cfg(feature = "router")]
+mod tokens;
+
+#[cfg(feature = "router")]
+pub use manifest::EncoderManifest;
+#[cfg(feature = "router")]
+pub use onnx::OnnxEncoder;
+#[cfg(feature = "router")]
+pub use tokens::EncoderTokenizer;
+
 use crate::error::{Error, Result};
 
 /// Token ids of several texts, one after another.

@@ -12,17 +12,13 @@
 //! vectors (b, w) and (c, v) of a model stand in the catalog, so that a new model needs an entry
 //! and no training. The cost of a description is linear in the number of tokens.
 
-mod onnx;
-mod tokenizer;
-
 use crate::artifact::{Artifacts, EncoderParameters, Parameters, TokenWeights};
 use crate::catalog::{Ability, Length};
 use crate::error::{Error, Result};
 use crate::estimate::Interval;
+use crate::onnx::{Input, Network};
 use crate::query::{IMAGE_TOKENS, MESSAGE_TOKENS, Query, TextCounts};
-
-use onnx::Network;
-use tokenizer::Tokenizer;
+use crate::wordpiece::Tokenizer;
 
 /// Normal quantile at 95 %, so that intervals are central 90 %.
 const Z90: f64 = 1.645;
@@ -59,7 +55,7 @@ impl Predictor {
         let parameters = artifacts.parameters.clone();
         let predictor = Predictor {
             tokenizer: Tokenizer::new(&artifacts.vocab, parameters.max_tokens)?,
-            network: Network::new(&artifacts.predictor)?,
+            network: Network::new("predictor", &artifacts.predictor)?,
             parameters,
         };
         let encoder = predictor.parameters.encoder.as_ref();
@@ -121,13 +117,15 @@ impl Predictor {
     fn run(&self, text: &str, counts: &TextCounts, embedding: Option<&[f32]>) -> Result<Description> {
         let (ids, features) = self.inputs(text, counts);
         let (terms, pairs) = Self::terms(&ids);
-        let out = self.network.run([&ids, &terms, &pairs], &features, embedding)?;
+        let inputs = [Input::Ids(&ids), Input::Ids(&terms), Input::Ids(&pairs), Input::Numbers(&features)];
+        let inputs: Vec<Input> = inputs.into_iter().chain(embedding.map(Input::Numbers)).collect();
+        let [skills, difficulty, length, embedding] = self.network.run(&inputs)?;
         let p = &self.parameters;
         for (name, found, expected) in [
-            ("skills", out.skills.len(), p.skills),
-            ("difficulty", out.difficulty.len(), 1),
-            ("length", out.length.len(), p.lengths),
-            ("embedding", out.embedding.len(), p.dimensions),
+            ("skills", skills.len(), p.skills),
+            ("difficulty", difficulty.len(), 1),
+            ("length", length.len(), p.lengths),
+            ("embedding", embedding.len(), p.dimensions),
         ] {
             if found != expected {
                 let what = format!("output `{name}` has {found} numbers, the parameters say {expected}");
@@ -136,10 +134,10 @@ impl Predictor {
         }
         let widen = |values: Vec<f32>| values.into_iter().map(f64::from).collect();
         Ok(Description {
-            difficulty: f64::from(out.difficulty[0]),
-            skills: widen(out.skills),
-            length: widen(out.length),
-            embedding: out.embedding,
+            difficulty: f64::from(difficulty[0]),
+            skills: widen(skills),
+            length: widen(length),
+            embedding,
         })
     }
 

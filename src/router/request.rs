@@ -113,6 +113,11 @@ impl RouteRequest {
         Ok(request)
     }
 
+    /// The text that this request is routed on; `query.rs` says which one that is.
+    pub fn text(&self) -> Result<String> {
+        Ok(self.query()?.text)
+    }
+
     /// The query of this request.
     pub(super) fn query(&self) -> Result<Query> {
         let mut query = match (&self.prompt, &self.messages) {

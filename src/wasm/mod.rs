@@ -7,6 +7,8 @@ mod error;
 #[cfg(feature = "wasm")]
 mod convert;
 #[cfg(feature = "wasm")]
+mod encoder;
+#[cfg(feature = "wasm")]
 mod plan;
 #[cfg(feature = "wasm")]
 mod router;

@@ -61,7 +61,8 @@ pub fn run(args: &Args, globals: &Globals) -> Result<()> {
     let outcomes = Outcomes::read(&args.outcomes)?;
     let bar = progress("queries looked at", None);
     if let Some(embedder) = &embedder {
-        let one = |query: &mut QueryRow| embedder.complete(query).map_err(|e| bad(&args.queries, query.line, e));
+        let one =
+            |query: &mut QueryRow| embedder.complete(query).map_err(|e| bad(&args.queries, query.line, e));
         queries.par_iter_mut().try_for_each(one)?;
     }
     let embed = embedder.as_ref().map(|embedder| |text: &str| embedder.embed(text));

@@ -55,7 +55,8 @@ pub fn run(args: &Args, globals: &Globals) -> Result<()> {
     let mut queries = training(args, &outcomes)?;
     let bar = progress("queries embedded", Some(queries.len() as u64));
     if let Some(embedder) = embedder {
-        let one = |query: &mut QueryRow| embedder.complete(query).map_err(|e| bad(&args.queries, query.line, e));
+        let one =
+            |query: &mut QueryRow| embedder.complete(query).map_err(|e| bad(&args.queries, query.line, e));
         queries.par_iter_mut().try_for_each(one)?;
     }
     let (models, records) =

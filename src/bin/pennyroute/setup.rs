@@ -5,10 +5,12 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
 use indicatif::{ProgressBar, ProgressStyle};
-use pennyroute::encode::{EncoderManifest, EncoderTokenizer, OnnxEncoder};
 use pennyroute::eval::data::QueryRow;
 use pennyroute::eval::file::{self, bad};
-use pennyroute::{Artifacts, Catalog, Error, Moment, Parameters, Result, Router};
+use pennyroute::{
+    Artifacts, Catalog, EncoderManifest, EncoderTokenizer, Error, Moment, OnnxEncoder, Parameters, Result,
+    Router,
+};
 use sha2::{Digest, Sha256};
 
 /// Options that every command takes.
@@ -62,7 +64,13 @@ impl EncoderArgs {
         let path = folder.join("manifest.json");
         let manifest = EncoderManifest::from_json(&file::read(&path)?).map_err(|e| bad(&path, 0, e))?;
         match &parameters.encoder {
-            None => return Err(bad(&path, 0, "is an encoder, but the artifacts take no vectors: drop --encoder")),
+            None => {
+                return Err(bad(
+                    &path,
+                    0,
+                    "is an encoder, but the artifacts take no vectors: drop --encoder",
+                ));
+            }
             Some(wanted) if wanted.version != manifest.version() => {
                 let what = format!("is `{}`, the artifacts need `{}`", manifest.version(), wanted.version);
                 return Err(bad(&path, 0, what));

@@ -15,7 +15,7 @@ use crate::error::{Error, Result};
 const MAX_WORD_CHARS: usize = 100;
 
 /// Cuts a text into ids of a fixed vocabulary.
-pub(super) struct Tokenizer {
+pub struct Tokenizer {
     /// Pieces that start a word.
     starts: HashMap<Box<str>, i64>,
     /// Pieces that continue one, without their `##`.
@@ -28,7 +28,7 @@ pub(super) struct Tokenizer {
 
 impl Tokenizer {
     /// A tokenizer over `vocab`, one piece per line, whose line number is its id.
-    pub(super) fn new(vocab: &str, max_tokens: usize) -> Result<Self> {
+    pub fn new(vocab: &str, max_tokens: usize) -> Result<Self> {
         let mut starts = HashMap::new();
         let mut continuations = HashMap::new();
         for (id, piece) in vocab.lines().enumerate() {
@@ -44,7 +44,20 @@ impl Tokenizer {
 
     /// The ids of `text`, at least one: of a text with more than `max_tokens` the first and the
     /// last half of as many, of one without any the unknown piece.
-    pub(super) fn ids(&self, text: &str) -> Vec<i64> {
+    pub fn ids(&self, text: &str) -> Vec<i64> {
+        let mut ids = self.pieces(text);
+        if ids.len() > self.max_tokens {
+            let half = self.max_tokens / 2;
+            ids.drain(half..ids.len() - (self.max_tokens - half));
+        }
+        if ids.is_empty() {
+            ids.push(self.unknown);
+        }
+        ids
+    }
+
+    /// The ids of all pieces of `text`; of a text without any, none.
+    pub fn pieces(&self, text: &str) -> Vec<i64> {
         let mut ids = Vec::with_capacity(text.len() / 4 + 1);
         let mut word = String::new();
         for c in text.chars().filter_map(clean) {
@@ -61,13 +74,6 @@ impl Tokenizer {
             }
         }
         self.cut(&mut word, &mut ids);
-        if ids.len() > self.max_tokens {
-            let half = self.max_tokens / 2;
-            ids.drain(half..ids.len() - (self.max_tokens - half));
-        }
-        if ids.is_empty() {
-            ids.push(self.unknown);
-        }
         ids
     }
 

@@ -1,0 +1,207 @@
+//! Operators of a transformer that tract runs by kernels of our own: tract's are made of several passes each, and
+//! it multiplies weights of 8 bits in float32 (in wasm, twice as slowly as the same network in 32 bits).
+//!
+//! `QuantizedLinear` is a function of `models/train/encoder.py`, whose body other runtimes use; the others are
+//! ONNX 23's, with the attributes and inputs that our networks have.
+
+use std::sync::Arc;
+
+use tract_onnx::model::ParsingContext;
+use tract_onnx::pb::NodeProto;
+use tract_onnx::prelude::*;
+use tract_onnx::tract_hir::internal::*;
+
+use super::Built;
+use super::kernels::{self, Linear};
+
+/// `QuantizedLinear(x [n, k], weight int8 [m, k], scale [m], bias [m])`, as `kernels::linear` has it.
+pub(super) fn quantized_linear(_: &ParsingContext, _: &NodeProto) -> Built {
+    built(Kind::QuantizedLinear, 4)
+}
+
+/// `LayerNormalization(x, scale, bias)` over the last axis.
+pub(super) fn layer_normalization(_: &ParsingContext, node: &NodeProto) -> Built {
+    let axis: i64 = node.get_attr_opt("axis")?.unwrap_or(-1);
+    ensure!(axis == -1, "LayerNormalization is known over the last axis (-1), not over {axis}");
+    built(Kind::LayerNorm { epsilon: node.get_attr_opt("epsilon")?.unwrap_or(1e-5) }, 3)
+}
+
+/// `Gelu(x)`, the exact one.
+pub(super) fn gelu(_: &ParsingContext, node: &NodeProto) -> Built {
+    let approximate: Option<String> = node.get_attr_opt("approximate")?;
+    ensure!(approximate.is_none_or(|how| how == "none"), "Gelu is known only as the exact one");
+    built(Kind::Gelu, 1)
+}
+
+/// `Attention(q, k, v)` of `[1, tokens, width]` each, without mask or past.
+pub(super) fn attention(_: &ParsingContext, node: &NodeProto) -> Built {
+    let heads: usize = node.get_attr("q_num_heads")?;
+    ensure!(
+        node.get_attr::<usize>("kv_num_heads")? == heads,
+        "Attention is known with as many heads in k and v as in q"
+    );
+    ensure!(node.get_attr_opt::<i64>("is_causal")?.unwrap_or(0) == 0, "Attention is known without a mask");
+    ensure!(node.get_attr_opt::<f32>("scale")?.is_none(), "Attention is known with the default scale");
+    built(Kind::Attention { heads }, 3)
+}
+
+#[allow(clippy::unnecessary_wraps, reason = "the shape that tract asks of a builder")]
+fn built(kind: Kind, inputs: usize) -> Built {
+    Ok((expand(Node { kind, inputs }), Vec::new()))
+}
+
+/// A node before its constants are known.
+#[derive(Debug, Clone)]
+struct Node {
+    kind: Kind,
+    inputs: usize,
+}
+
+#[derive(Debug, Clone, Copy)]
+enum Kind {
+    QuantizedLinear,
+    LayerNorm { epsilon: f32 },
+    Gelu,
+    Attention { heads: usize },
+}
+
+impl Expansion for Node {
+    fn name(&self) -> StaticName {
+        format!("{:?}", self.kind).into()
+    }
+
+    fn rules<'r, 'p: 'r, 's: 'r>(
+        &'s self,
+        s: &mut Solver<'r>,
+        inputs: &'p [TensorProxy],
+        outputs: &'p [TensorProxy],
+    ) -> InferenceResult {
+        check_input_arity(inputs, self.inputs)?;
+        check_output_arity(outputs, 1)?;
+        s.equals(&inputs[0].datum_type, f32::datum_type())?;
+        s.equals(&outputs[0].datum_type, f32::datum_type())?;
+        if let Kind::QuantizedLinear = self.kind {
+            s.equals(&inputs[0].rank, 2)?;
+            s.equals(&inputs[1].rank, 2)?;
+            s.equals(&outputs[0].rank, 2)?;
+            s.equals(&inputs[0].shape[1], &inputs[1].shape[1])?;
+            s.equals(&outputs[0].shape[0], &inputs[0].shape[0])?;
+            return s.equals(&outputs[0].shape[1], &inputs[1].shape[0]);
+        }
+        if let Kind::Attention { .. } = self.kind {
+            s.equals(&inputs[0].shape, &inputs[1].shape)?;
+            s.equals(&inputs[0].shape, &inputs[2].shape)?;
+        }
+        s.equals(&outputs[0].shape, &inputs[0].shape)
+    }
+
+    fn wire(&self, prefix: &str, model: &mut TypedModel, inputs: &[OutletId]) -> TractResult<TVec<OutletId>> {
+        let constant = |i: usize| -> TractResult<Arc<Tensor>> {
+            let konst = model.outlet_fact(inputs[i])?.konst.clone();
+            konst.with_context(|| format!("input {i} of {prefix} is not constant"))
+        };
+        let floats = |i: usize| -> TractResult<Vec<f32>> {
+            Ok(constant(i)?.try_as_plain_ram()?.as_slice::<f32>()?.to_vec())
+        };
+        let width = || -> TractResult<usize> {
+            Ok(model.outlet_fact(inputs[0])?.shape.last().context("a scalar has no last axis")?.to_usize()?)
+        };
+        let (op, inputs) = match self.kind {
+            Kind::QuantizedLinear => {
+                let weight = constant(1)?;
+                let weight = weight.try_as_plain_ram()?;
+                let linear = Linear::new(weight.as_slice::<i8>()?, floats(2)?, floats(3)?);
+                let linear = linear.map_err(|what| format_err!("{prefix}: {what}"))?;
+                ensure!(width()? == linear.inputs(), "{prefix} takes rows of {}", linear.inputs());
+                (Fused::Linear(Arc::new(linear)), &inputs[..1])
+            }
+            Kind::LayerNorm { epsilon } => {
+                let (scale, shift) = (floats(1)?, floats(2)?);
+                ensure!(
+                    scale.len() == width()? && shift.len() == scale.len(),
+                    "{prefix} takes rows of {}",
+                    scale.len()
+                );
+                (Fused::LayerNorm { scale: scale.into(), shift: shift.into(), epsilon }, &inputs[..1])
+            }
+            Kind::Gelu => (Fused::Gelu, inputs),
+            Kind::Attention { heads } => {
+                let width = width()?;
+                ensure!(
+                    heads > 0 && width.is_multiple_of(heads * kernels::HEAD_MULTIPLE),
+                    "{prefix}: heads of {width} / {heads} numbers are not a multiple of {}",
+                    kernels::HEAD_MULTIPLE
+                );
+                (Fused::Attention { width, heads }, inputs)
+            }
+        };
+        model.wire_node(prefix, op, inputs)
+    }
+}
+
+/// A node with its constants.
+#[derive(Debug, Clone, PartialEq)]
+enum Fused {
+    Linear(Arc<Linear>),
+    LayerNorm { scale: Arc<[f32]>, shift: Arc<[f32]>, epsilon: f32 },
+    Gelu,
+    Attention { width: usize, heads: usize },
+}
+
+// tract compares operators to merge equal ones; none of the constants is NaN in a file that works.
+impl Eq for Fused {}
+
+impl Op for Fused {
+    fn name(&self) -> StaticName {
+        let name = match self {
+            Fused::Linear(_) => "QuantizedLinear",
+            Fused::LayerNorm { .. } => "LayerNormalization",
+            Fused::Gelu => "Gelu",
+            Fused::Attention { .. } => "Attention",
+        };
+        name.into()
+    }
+
+    op_as_typed_op!();
+}
+
+impl EvalOp for Fused {
+    op_out_of_plan!();
+
+    fn eval(&self, _: &EvalContext, mut inputs: TVec<TValue>) -> TractResult<TVec<TValue>> {
+        let out = match self {
+            Fused::Linear(linear) => {
+                let out = linear.apply(inputs[0].try_as_plain_ram()?.as_slice::<f32>()?);
+                Tensor::from_shape(&[inputs[0].shape()[0], linear.outputs()], &out)?
+            }
+            Fused::Attention { width, heads } => {
+                let slice = |i: usize| inputs[i].try_as_plain_ram()?.as_slice::<f32>();
+                let out = kernels::attention([slice(0)?, slice(1)?, slice(2)?], *width, *heads);
+                Tensor::from_shape(inputs[0].shape(), &out)?
+            }
+            Fused::LayerNorm { scale, shift, epsilon } => {
+                let mut x = inputs.remove(0).into_tensor();
+                kernels::layer_norm(x.try_as_plain_ram_mut()?.as_slice_mut::<f32>()?, scale, shift, *epsilon);
+                x
+            }
+            Fused::Gelu => {
+                let mut x = inputs.remove(0).into_tensor();
+                kernels::gelu(x.try_as_plain_ram_mut()?.as_slice_mut::<f32>()?);
+                x
+            }
+        };
+        Ok(tvec!(out.into_tvalue()))
+    }
+}
+
+impl TypedOp for Fused {
+    fn output_facts(&self, inputs: &[&TypedFact]) -> TractResult<TVec<TypedFact>> {
+        let mut fact = inputs[0].without_value();
+        if let Fused::Linear(linear) = self {
+            fact.shape.set(1, linear.outputs().to_dim());
+        }
+        Ok(tvec!(fact))
+    }
+
+    as_op!();
+}
