@@ -15,6 +15,9 @@ use crate::error::{Error, Result, finite_non_negative};
 /// The newest artifact format this version reads.
 pub const ARTIFACT_FORMAT: u32 = 1;
 
+/// More numbers than any sentence encoder's vector has.
+const MOST_DIMENSIONS: usize = 1 << 16;
+
 /// The list of files that make up one version of the trained artifacts.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
 pub struct Manifest {
@@ -333,6 +336,10 @@ impl Parameters {
                 let what = format!("`{name}` has {found} entries instead of {expected}");
                 return Err(Error::artifact("parameters", what));
             }
+        }
+        if self.encoder.as_ref().is_some_and(|encoder| !(1..=MOST_DIMENSIONS).contains(&encoder.dimensions)) {
+            let what = format!("`encoder.dimensions` is not from 1 to {MOST_DIMENSIONS}");
+            return Err(Error::artifact("parameters", what));
         }
         let r = &self.retrieval;
         for (name, value) in [

@@ -20,6 +20,7 @@ use super::records::records;
 use crate::error::{Error, Result};
 use crate::estimate::{Estimate, Estimates, Estimator};
 use crate::money::Moment;
+use crate::predict::Predictor;
 use crate::query::{Query, TextCounts};
 use crate::retrieve::{Backend, Index};
 use crate::router::{RouteRequest, Router};
@@ -28,7 +29,7 @@ use crate::router::{RouteRequest, Router};
 const COVERAGE: f64 = 0.95;
 
 /// From a text to its vector.
-pub type Embed = dyn Fn(&str) -> Result<Vec<f32>> + Sync;
+pub type Embed<'a> = dyn Fn(&str) -> Result<Vec<f32>> + Sync + 'a;
 
 /// What is evaluated.
 #[derive(Debug, Clone, Default)]
@@ -112,7 +113,7 @@ pub struct Inputs<'a> {
     /// The queries, all parts.
     pub queries: &'a [QueryRow],
     /// The encoder that a predictor needs for texts that `queries` has no vector of.
-    pub embed: Option<&'a Embed>,
+    pub embed: Option<&'a Embed<'a>>,
     /// The outcomes, all parts.
     pub outcomes: &'a Outcomes,
     /// File of the queries.
@@ -188,7 +189,7 @@ pub fn evaluate(
     if !selection.only {
         entrants.push(Entrant::ours("pennyroute", &router, Estimator::Blend, &grid, now, step)?);
         entrants.push(Entrant::ours("trained half", &router, Estimator::Trained, &grid, now, step)?);
-        tokens = input_tokens(&text_tokens(&router, &grid, now)?, &board.resamples_of_grid);
+        tokens = input_tokens(&text_tokens(router.predictor(), &grid), &board.resamples_of_grid);
         if selection.noise {
             let texts: Vec<String> = rows.iter().map(|&i| grid.queries[i].text().into_owned()).collect();
             let estimate = |text: &str| {
@@ -372,13 +373,13 @@ fn compared(estimates: &Estimates, grid: &Grid, columns: &[usize]) -> Estimated 
 }
 
 /// The tokens of texts, as (query, counted, estimated).
-fn text_tokens(router: &Router, grid: &Grid, now: Moment) -> Result<Vec<(usize, f64, f64)>> {
+fn text_tokens(predictor: &Predictor, grid: &Grid) -> Vec<(usize, f64, f64)> {
     let counted = grid.queries.iter().enumerate().filter_map(|(i, q)| Some((i, *q, q.text_tokens?)));
     let counted: Vec<(usize, &QueryRow, f64)> = counted.collect();
     let estimate = |&(i, query, count): &(usize, &QueryRow, f64)| {
         let text = query.text();
         let counts = TextCounts::of(&text);
-        Ok((i, count, router.predictor().input_tokens(&Query::from_prompt(text), &counts)))
+        (i, count, predictor.input_tokens(&Query::from_prompt(text), &counts))
     };
     counted.par_iter().map(estimate).collect()
 }

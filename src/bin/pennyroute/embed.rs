@@ -79,7 +79,8 @@ pub fn run(args: &Args) -> Result<()> {
     let tokenizer = manifest.tokenizer(|file| read(&args.encoder, file))?;
     let mut paths = Paths::open(args, manifest)?;
     let mut queries = Queries::open(&args.queries)?;
-    let mut out = Npy::create(&args.out, paths.dimensions()?)?;
+    let dimensions = paths.dimensions()?;
+    let mut out = Npy::create(&args.out, dimensions)?;
     let bar = progress("texts embedded", None);
     let (start, mut texts, mut tokens) = (Instant::now(), 0, 0);
     loop {
@@ -107,7 +108,7 @@ pub fn run(args: &Args) -> Result<()> {
     let gpu = paths.gpu.as_ref();
     if args.json {
         return show::json(&json!({
-            "queries": texts, "tokens": tokens, "dimensions": paths.dimensions()?, "seconds": seconds,
+            "queries": texts, "tokens": tokens, "dimensions": dimensions, "seconds": seconds,
             "texts_per_s": rate, "encoder": paths.manifest.version(), "path": if gpu.is_some() { "gpu" } else { "cpu" },
             "adapter": gpu.map(GpuEncoder::adapter), "fallback": paths.fallback, "calibration": paths.calibration,
         }));

@@ -54,10 +54,9 @@ pub fn run(args: &Args, globals: &Globals) -> Result<()> {
     let mut request = request(args)?;
     let now = globals.now()?;
     let router = globals.router(&args.router)?;
-    if let Some(embedder) = args.router.encoder.embedder(router.predictor().parameters())? {
-        if request.embedding.is_none() {
-            request.embedding = Some(embedder.embed(&request.text()?)?);
-        }
+    let embedder = args.router.encoder.embedder(router.predictor().parameters())?;
+    if let Some(embedder) = embedder.filter(|_| request.embedding.is_none()) {
+        request.embedding = Some(embedder.embed(&request.text()?)?);
     }
     let start = Instant::now();
     let routed = router.route(&request, now);
