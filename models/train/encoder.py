@@ -24,7 +24,7 @@ from pathlib import Path
 import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
-from safetensors.numpy import save_file
+from safetensors.numpy import save
 
 import rounding
 import weights as minilm
@@ -201,8 +201,8 @@ def write(out: Path, precision: str, cache: Path) -> None:
     out.mkdir(parents=True, exist_ok=True)
     files = {"onnx": "encoder.onnx", "packed": "encoder.safetensors", "vocab": "vocab.txt"}
     onnx.save(model, out / files["onnx"])
-    save_file(tensors, out / files["packed"], {
-        "layers": str(layers), "heads": str(HEADS), "epsilon": str(EPSILON), "precision": precision})
+    (out / files["packed"]).write_bytes(save(tensors, {
+        "layers": str(layers), "heads": str(HEADS), "epsilon": str(EPSILON), "precision": precision}))
     (out / files["vocab"]).write_bytes("".join(f"{piece}\n" for piece in minilm.vocabulary(cache)).encode())
     manifest = {
         "format": 1, "version": f"all-MiniLM-L6-v2-{precision}/{REVISION}",

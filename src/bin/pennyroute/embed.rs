@@ -19,8 +19,8 @@ use crate::show;
 /// Texts that are embedded together.
 const BATCH: usize = 512;
 
-/// Texts of the first batch that each path is timed with.
-const TIMED: usize = 32;
+/// Texts that each path is timed with: enough to tell them apart, and not long on a GPU in software.
+const TIMED: usize = 8;
 
 #[derive(clap::Args)]
 pub struct Args {
@@ -174,13 +174,15 @@ impl<'a> Paths<'a> {
         Ok(())
     }
 
-    /// Times both paths, after a first time that does not count, and lets go of a GPU that is slower.
+    /// Times both paths, after a first text that does not count, and lets go of a GPU that is slower.
     fn calibrate(&mut self, batch: &TokenBatch) -> Result<()> {
         if self.gpu.is_none() {
             return Ok(());
         }
-        self.embed(batch)?;
-        self.on_cpu(batch)?;
+        let first = batch.iter().next().unwrap_or_default();
+        let first = TokenBatch::new(first.to_vec(), vec![first.len() as u32])?;
+        self.embed(&first)?;
+        self.on_cpu(&first)?;
         let rate = |start: Instant| batch.texts() as f64 / start.elapsed().as_secs_f64();
         let start = Instant::now();
         self.embed(batch)?;
