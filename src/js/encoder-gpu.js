@@ -1,5 +1,6 @@
 // The encoder's GPU path: a wasm module of its own, which only those fetch who ask for it where there is an adapter.
 
+import { unlessPanicked } from "./error.js";
 import { fetchFile } from "./load.js";
 import { asPennyrouteError } from "./values.js";
 
@@ -21,7 +22,11 @@ export const gpu = {
       throw asPennyrouteError(error, "bad_artifact");
     });
     const { GpuEncoder } = await loading;
-    return GpuEncoder.create(packed);
+    const encoder = await unlessPanicked(GpuEncoder.create(packed), "gpu_failed");
+    const embed = encoder.embed.bind(encoder);
+    // What it has promised when it panics would never come.
+    encoder.embed = (ids, ends) => unlessPanicked(embed(ids, ends), "gpu_failed");
+    return encoder;
   },
 };
 

@@ -9,6 +9,7 @@ extern "C" {
     type PennyrouteError;
     #[wasm_bindgen(constructor)]
     fn new(code: &str, message: &str) -> PennyrouteError;
+    fn panicked(message: &str);
 }
 
 impl From<Error> for JsValue {
@@ -17,10 +18,12 @@ impl From<Error> for JsValue {
     }
 }
 
-/// A panic ends this instance; the least it can do is to say where in words.
+/// A panic ends this instance; the least it can do is to say where in words, to whom still waits for it too.
 #[wasm_bindgen(start)]
 fn start() {
     std::panic::set_hook(Box::new(|panic| {
-        web_sys::console::error_1(&format!("pennyroute: internal error: {panic}").into());
+        let message = format!("pennyroute: internal error: {panic}");
+        web_sys::console::error_1(&message.as_str().into());
+        panicked(&message);
     }));
 }

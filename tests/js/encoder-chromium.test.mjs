@@ -134,6 +134,20 @@ for (const [when, destroyIn] of [["between two parts", "progress"], ["while it h
   });
 }
 
+test("a GPU module that panics in the middle loses no text", { skip }, async () => {
+  const { embeddings, receipt } = await inPage(async ({ from, prompts }) => {
+    const [{ Encoder }, { panicked }] = await Promise.all([import("/dist/encoder.js"), import("/dist/error.js")]);
+    const encoder = await Encoder.load({ from, path: "gpu" });
+    // What the module calls as it panics; what it has promised is still out then.
+    setTimeout(() => panicked("internal error: made by a test"), 0);
+    const { embeddings, receipt } = await encoder.embed(prompts);
+    return { embeddings: Array.from(embeddings), receipt };
+  }, FEW);
+  assert.deepEqual([receipt.path, receipt.fallback?.code], ["cpu", "gpu_failed"]);
+  assert.match(receipt.fallback.reason, /made by a test/);
+  close(embeddings, FEW);
+});
+
 test("left the choice it measures both paths, and goes by that", { skip }, async () => {
   const { calibration, ms, paths } = await inPage(async ({ from }) => {
     const { Encoder } = await import("/dist/encoder.js");
