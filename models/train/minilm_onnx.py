@@ -2,10 +2,10 @@
 
 usage: python models/train/minilm_onnx.py OUT      (the weights are fetched as `train.py` fetches them)
 
-OUT.onnx   for `npm run bench -- predict`: takes `input_ids` int64 [1, n] and gives `embedding` float32
-           [1, 384], mean-pooled, of unit length.
-A folder   for `npm run bench -- throughput`: what transformers.js loads, the tokenizer and the model that
-           gives `last_hidden_state` float32 [1, n, 384], in float32 and with its weights in 8 bits
+OUT.onnx   for `npm run bench -- predict`: takes `input_ids` int64 [batch, n] and gives `embedding` float32
+           [batch, 384], mean-pooled, of unit length.
+A folder   for `npm run bench -- throughput` and `encode`: what transformers.js loads, the tokenizer and the model that
+           gives `last_hidden_state` float32 [batch, n, 384], in float32 and with its weights in 8 bits
            (dynamic quantisation, the default of transformers.js in wasm).
 """
 
@@ -57,13 +57,13 @@ def graph(weights: dict[str, np.ndarray], layers: int, pooled: bool) -> onnx.Mod
         at = f"encoder.layer.{layer}."
 
         def heads(part: str, order: list[int]) -> str:
-            rows = node("Reshape", linear(f"{at}attention.self.{part}", x), ints(1, -1, HEADS, width // HEADS))
+            rows = node("Reshape", linear(f"{at}attention.self.{part}", x), ints(0, 0, HEADS, width // HEADS))
             return node("Transpose", rows, perm=order)
 
         scores = node("MatMul", heads("query", [0, 2, 1, 3]), heads("key", [0, 2, 3, 1]))
         attention = node("Softmax", node("Div", scores, root_width), axis=-1)
         context = node("Transpose", node("MatMul", attention, heads("value", [0, 2, 1, 3])), perm=[0, 2, 1, 3])
-        context = node("Reshape", context, ints(1, -1, width))
+        context = node("Reshape", context, ints(0, 0, width))
         x = norm(at + "attention.output.LayerNorm", node("Add", x, linear(at + "attention.output.dense", context)))
         inner = linear(at + "intermediate.dense", x)
         erf = node("Add", node("Erf", node("Div", inner, root_two)), one)
@@ -72,12 +72,12 @@ def graph(weights: dict[str, np.ndarray], layers: int, pooled: bool) -> onnx.Mod
     if pooled:
         mean = node("ReduceMean", x, axes=[1], keepdims=0)
         x = node("Div", mean, node("ReduceL2", mean, axes=[1], keepdims=1))
-    name, shape = ("embedding", [1, width]) if pooled else ("last_hidden_state", [1, "n", width])
+    name, shape = ("embedding", ["batch", width]) if pooled else ("last_hidden_state", ["batch", "n", width])
     nodes.append(helper.make_node("Identity", [x], [name]))
     model = helper.make_model(
         helper.make_graph(
             nodes, "all-MiniLM-L6-v2",
-            [helper.make_tensor_value_info("input_ids", TensorProto.INT64, [1, "n"])],
+            [helper.make_tensor_value_info("input_ids", TensorProto.INT64, ["batch", "n"])],
             [helper.make_tensor_value_info(name, TensorProto.FLOAT, shape)],
             list(constants.values())),
         opset_imports=[helper.make_opsetid("", 17)])
