@@ -815,6 +815,25 @@ fn bad_catalogs_are_refused_by_place() {
 }
 
 #[test]
+fn vectors_are_refused_by_artifacts_that_take_none() {
+    let work = Work::new();
+    let folder = work.path(".");
+    work.write(
+        "manifest.json",
+        r#"{"format":1,"version":"tiny/1","files":{},"encoder":{"dimensions":2,"max_tokens":8}}"#,
+    );
+    let encoder = ["--catalog", "catalog.json", "--encoder", folder.to_str().unwrap()];
+    work.refused(
+        &[&["route", "--prompt", "x"], &encoder[..]].concat(),
+        &["manifest.json", "take no vectors"],
+    );
+    let predict = ["predict", "--queries", "queries.jsonl", "--out", "e.csv"];
+    work.refused(&[&predict, &encoder[..]].concat(), &["manifest.json", "take no vectors"]);
+    work.write("queries.jsonl", r#"{"query_id":1,"text":"x","embedding":[0.6,0.8]}"#);
+    work.refused(&[&predict, &encoder[..2]].concat(), &["queries.jsonl", "embedding", "takes none"]);
+}
+
+#[test]
 fn missing_files_and_bad_options_are_one_line() {
     let work = Work::new();
     work.refused(&["route", "--prompt", "x", "--catalog", "nowhere.json"], &["nowhere.json"]);
