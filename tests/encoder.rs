@@ -113,3 +113,50 @@ fn what_is_no_encoder_is_refused() {
     let none = manifest.onnx(|_| None).err().unwrap();
     assert_eq!(none.to_string(), "artifact `manifest.json`: names no file for `onnx`");
 }
+
+/// Runs `pennyroute embed` on three texts with more arguments, and gives its last line as JSON, and the vectors.
+fn embed_command(encoder: &Path, more: &[&str], adapters: bool) -> (serde_json::Value, Vec<f32>) {
+    let folder = tempfile::tempdir().unwrap();
+    let (queries, out) = (folder.path().join("queries.jsonl"), folder.path().join("vectors.npy"));
+    let lines = ["Hi, how are you?", "", "What is 12 × 7?"]
+        .map(|text| serde_json::json!({ "query_id": text.len().to_string(), "text": text }).to_string());
+    std::fs::write(&queries, lines.join("\n")).unwrap();
+    let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_pennyroute"));
+    command.arg("embed").arg("--queries").arg(&queries).arg("--encoder").arg(encoder).arg("--out").arg(&out);
+    if !adapters {
+        // Where a loader of Vulkan looks for drivers.
+        command.env("VK_ICD_FILENAMES", "/nowhere").env("VK_DRIVER_FILES", "/nowhere");
+    }
+    let done = command.args(more).arg("--json").output().unwrap();
+    assert!(done.status.success(), "{}", String::from_utf8_lossy(&done.stderr));
+    let bytes = std::fs::read(&out).unwrap();
+    let header = String::from_utf8_lossy(&bytes[..128]);
+    assert!(header.contains("'descr': '<f4', 'fortran_order': False, 'shape': (3, 384)"), "{header}");
+    let receipt = String::from_utf8(done.stdout).unwrap();
+    let vectors = bytes[128..].as_chunks().0.iter().map(|&four| f32::from_le_bytes(four)).collect();
+    (serde_json::from_str(receipt.trim().lines().last().unwrap()).unwrap(), vectors)
+}
+
+#[test]
+fn the_command_writes_what_the_library_gives_and_says_why_not_on_the_gpu() {
+    let folder = folder("");
+    let Some((tokenizer, encoder)) = encoder(&folder) else { return };
+    let batch = tokenizer.batch(["Hi, how are you?", "", "What is 12 × 7?"]).unwrap();
+    let expected = encoder.vectors(&batch).unwrap();
+    let (receipt, vectors) = embed_command(&folder, &["--device", "cpu"], true);
+    assert_eq!(vectors, expected);
+    assert_eq!((receipt["path"].as_str(), receipt["queries"].as_u64()), (Some("cpu"), Some(3)));
+    assert!(receipt["fallback"].is_null());
+    #[cfg(target_os = "linux")]
+    {
+        let (receipt, vectors) = embed_command(&folder, &["--device", "gpu"], false);
+        assert_eq!(
+            (receipt["path"].as_str(), receipt["fallback"]["code"].as_str()),
+            (Some("cpu"), Some("no_adapter"))
+        );
+        assert_eq!(vectors, expected);
+    }
+    let (receipt, vectors) = embed_command(&folder, &["--device", "gpu"], true);
+    assert!(least_cosine(&vectors, &expected, 384) > 0.9995, "{receipt}");
+    println!("asked for the GPU: {receipt}");
+}
