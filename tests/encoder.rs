@@ -2,11 +2,17 @@
 //!
 //! `models/train/encoder.py` makes what is compared: the encoder (in models/train/out/encoder, or where
 //! `PENNYROUTE_ENCODER` says; the one in float32 beside it, with `-float32` at its end) and the reference
-//! (`-reference`). Where they are missing, a line says that nothing was tested.
+//! (`-reference`). Where they are missing, a line says that nothing was tested. With another reference, the same on
+//! other texts, such as 1,000 of the core:
+//!
+//! ```text
+//! python models/train/encoder.py --reference ../shared/data/queries_core.jsonl.gz models/train/out/encoder-reference --count 1000
+//! cargo test --test encoder --test gpu -- --nocapture
+//! ```
 
 use std::path::{Path, PathBuf};
 
-use pennyroute::{EncoderManifest, EncoderTokenizer, OnnxEncoder};
+use pennyroute::{EncoderManifest, EncoderTokenizer, OnnxEncoder, TokenBatch};
 
 /// A file of the encoder at `folder`.
 fn reader(folder: &Path) -> impl Fn(&str) -> Option<Vec<u8>> {
@@ -52,9 +58,7 @@ fn parity(suffix: &str, references: &[(&str, f64)]) {
     let reference = folder("-reference");
     let ids = std::fs::read(reference.join("ids.json")).unwrap();
     let expected_ids: Vec<Vec<u32>> = serde_json::from_slice(&ids).unwrap();
-    let texts = std::fs::read_to_string(
-        Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/encoder-texts.jsonl"),
-    );
+    let texts = std::fs::read_to_string(reference.join("texts.jsonl"));
     let texts: Vec<serde_json::Value> =
         texts.unwrap().lines().map(|line| serde_json::from_str(line).unwrap()).collect();
     let batch = tokenizer.batch(texts.iter().map(|line| line["text"].as_str().unwrap())).unwrap();
@@ -80,6 +84,20 @@ fn eight_bits_are_those_of_onnxruntime_and_near_float32() {
 #[test]
 fn float32_is_that_of_onnxruntime() {
     parity("-float32", &[("float32.bin", 0.999_999)]);
+}
+
+#[test]
+fn what_the_encoder_cannot_read_is_refused() {
+    let Some((_, encoder)) = encoder(&folder("")) else { return };
+    let refused = |ids: Vec<u32>| {
+        let end = ids.len() as u32;
+        encoder.vectors(&TokenBatch::new(ids, vec![end]).unwrap()).unwrap_err().to_string()
+    };
+    assert_eq!(
+        refused(vec![101, 99_999, 102]),
+        "request field `ids`: text 0 has the id 99999, the encoder knows 30522 words"
+    );
+    assert_eq!(refused(vec![101; 600]), "request field `ids`: text 0 has 600 tokens, the encoder takes 512");
 }
 
 #[test]

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import os
 from pathlib import Path
 
 import numpy as np
@@ -26,6 +27,8 @@ def embed(texts: list[str], folder: Path, cache: Path) -> np.ndarray:
     path = cache / f"embeddings.{described['files']['onnx']['sha256'][:16]}.bin"
     record = np.dtype([("key", "V32"), ("vector", "<f4", described["encoder"]["dimensions"])])
     kept = np.fromfile(path, record) if path.exists() else np.empty(0, record)
+    if len(kept) * record.itemsize < (path.stat().st_size if path.exists() else 0):
+        os.truncate(path, len(kept) * record.itemsize)  # a run that was ended while it wrote
     known = {key.tobytes(): row for row, key in enumerate(kept["key"])}
     keys = [hashlib.sha256(text.encode()).digest() for text in texts]
     missing = list({key: text for key, text in zip(keys, texts) if key not in known}.items())

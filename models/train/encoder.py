@@ -6,6 +6,7 @@
 The first writes the artifacts and measures them against float32. The second writes what tests hold every path to: token ids
 and onnxruntime's embeddings of the texts of a .jsonl or .jsonl.gz file (field `text`), all or N evenly spread ones:
 
+    OUT/texts.jsonl    the texts that were taken
     OUT/ids.json       one list of token ids per text
     OUT/float32.bin    [texts, 384] little-endian float32, of elementary float32 operators
     OUT/int8.bin       the same of ENCODER/encoder.onnx, which has to be there
@@ -217,9 +218,11 @@ def write(out: Path, precision: str, cache: Path) -> None:
 
 
 def reference(texts: Path, out: Path, count: int | None, encoder: Path, cache: Path) -> None:
-    ids = tokenize(cache, texts_of(texts, count))
+    taken = texts_of(texts, count)
+    ids = tokenize(cache, taken)
     expected = plain(cache).embed(ids)
     out.mkdir(parents=True, exist_ok=True)
+    (out / "texts.jsonl").write_text("".join(json.dumps({"text": text}, ensure_ascii=False) + "\n" for text in taken), encoding="utf-8")
     (out / "ids.json").write_text(json.dumps(ids, separators=(",", ":")) + "\n")
     (out / "float32.bin").write_bytes(expected.astype("<f4").tobytes())
     quantized = Session(onnx.load(encoder / "encoder.onnx")).embed(ids)

@@ -66,6 +66,21 @@ impl TokenBatch {
         starts.zip(&self.ends).map(|(start, &end)| &self.ids[start as usize..end as usize])
     }
 
+    /// Refuses texts that an encoder of so many words and positions cannot read.
+    pub(crate) fn check(&self, words: usize, positions: usize) -> Result<()> {
+        for (text, ids) in self.iter().enumerate() {
+            if ids.len() > positions {
+                let what = format!("text {text} has {} tokens, the encoder takes {positions}", ids.len());
+                return Err(Error::request("ids", what));
+            }
+            if let Some(id) = ids.iter().find(|&&id| id as usize >= words) {
+                let what = format!("text {text} has the id {id}, the encoder knows {words} words");
+                return Err(Error::request("ids", what));
+            }
+        }
+        Ok(())
+    }
+
     /// The batch in parts of at most so many texts.
     ///
     /// # Panics

@@ -10,20 +10,27 @@ use super::{Encoder, TokenBatch};
 /// An ONNX file from token ids to a vector, run by tract.
 pub struct OnnxEncoder {
     network: Network,
+    words: usize,
+    positions: usize,
     dimensions: usize,
 }
 
 impl OnnxEncoder {
     /// Loads the file, and runs it once to see what it gives.
     pub fn new(file: &[u8]) -> Result<Self> {
-        let mut encoder = OnnxEncoder { network: Network::new("encoder.onnx", file)?, dimensions: 0 };
+        let network = Network::new("encoder.onnx", file)?;
+        let words = network.rows("embeddings.word_embeddings.weight")?;
+        let positions = network.rows("embeddings.position_embeddings.weight")?;
+        let mut encoder = OnnxEncoder { network, words, positions, dimensions: 0 };
         // [PAD], which every vocabulary of BERT's has.
         encoder.dimensions = encoder.vector(&[0])?.len();
         Ok(encoder)
     }
 
-    /// The vectors of a batch, `[texts × dimensions]`, in its order.
+    /// The vectors of a batch, `[texts × dimensions]`, in its order; an id or a length that the encoder does not know is
+    /// an error.
     pub fn vectors(&self, batch: &TokenBatch) -> Result<Vec<f32>> {
+        batch.check(self.words, self.positions)?;
         let mut vectors = Vec::with_capacity(batch.texts() * self.dimensions);
         for (text, ids) in batch.iter().enumerate() {
             let failed = |error| match error {

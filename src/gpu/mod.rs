@@ -18,7 +18,7 @@ use std::sync::Mutex;
 use wgpu::{BufferUsages, CommandEncoderDescriptor};
 
 use crate::encode::{Encoder, TokenBatch};
-use crate::error::{Error, Result};
+use crate::error::Result;
 
 use device::{Gpu, limits_error, lock};
 use kernels::Kernels;
@@ -113,22 +113,6 @@ impl GpuEncoder {
         self.gpu.destroy();
     }
 
-    fn check(&self, batch: &TokenBatch) -> Result<()> {
-        let shape = &self.model.shape;
-        let longest = shape.positions;
-        for (text, ids) in batch.iter().enumerate() {
-            if ids.len() > longest {
-                let what = format!("text {text} has {} tokens, the encoder takes {longest}", ids.len());
-                return Err(Error::request("ids", what));
-            }
-            if let Some(id) = ids.iter().find(|&&id| id as usize >= shape.words) {
-                let what = format!("text {text} has the id {id}, the encoder knows {} words", shape.words);
-                return Err(Error::request("ids", what));
-            }
-        }
-        Ok(())
-    }
-
     /// Makes sure of buffers for chunks of so many tokens and so many texts in all.
     fn fit<'w>(&self, kept: &'w mut Option<Workspace>, tokens: usize, texts: usize) -> &'w Workspace {
         let had = kept.take();
@@ -216,7 +200,7 @@ impl Encoder for GpuEncoder {
 
     async fn embed(&self, batch: &TokenBatch) -> Result<Vec<f32>> {
         self.gpu.alive()?;
-        self.check(batch)?;
+        batch.check(self.model.shape.words, self.model.shape.positions)?;
         let mut embeddings = Vec::with_capacity(batch.texts() * self.dimensions());
         for part in batch.parts(MOST_TEXTS) {
             let computed = self.compute(&part).await;

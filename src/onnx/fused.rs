@@ -9,7 +9,11 @@ use std::sync::Arc;
 use tract_onnx::model::ParsingContext;
 use tract_onnx::pb::NodeProto;
 use tract_onnx::prelude::*;
-use tract_onnx::tract_hir::internal::*;
+use tract_onnx::tract_hir::internal::{
+    DimLike, EvalContext, EvalOp, Expansion, InferenceResult, Solver, StaticName, TensorProxy,
+    TractErrorContext, as_op, check_input_arity, check_output_arity, ensure, expand, format_err,
+    op_as_typed_op, op_out_of_plan,
+};
 
 use super::Built;
 use super::kernels::{self, Linear};
@@ -42,6 +46,10 @@ pub(super) fn attention(_: &ParsingContext, node: &NodeProto) -> Built {
     );
     ensure!(node.get_attr_opt::<i64>("is_causal")?.unwrap_or(0) == 0, "Attention is known without a mask");
     ensure!(node.get_attr_opt::<f32>("scale")?.is_none(), "Attention is known with the default scale");
+    ensure!(
+        node.get_attr_opt::<f32>("softcap")?.unwrap_or(0.0) == 0.0,
+        "Attention is known without a softcap"
+    );
     built(Kind::Attention { heads }, 3)
 }
 
@@ -127,6 +135,11 @@ impl Expansion for Node {
             Kind::Gelu => (Fused::Gelu, inputs),
             Kind::Attention { heads } => {
                 let width = width()?;
+                let shape = &model.outlet_fact(inputs[0])?.shape;
+                ensure!(
+                    shape.rank() == 3 && shape[0].is_one(),
+                    "{prefix}: Attention is known of one text, [1, tokens, width]"
+                );
                 ensure!(
                     heads > 0 && width.is_multiple_of(heads * kernels::HEAD_MULTIPLE),
                     "{prefix}: heads of {width} / {heads} numbers are not a multiple of {}",

@@ -7,6 +7,7 @@ mod fused;
 mod kernels;
 mod operators;
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use tract_onnx::Onnx;
@@ -28,17 +29,30 @@ pub enum Input<'a> {
 pub struct Network {
     /// What it is called in errors.
     name: &'static str,
+    /// The rows of its tables, by their names in the file.
+    rows: BTreeMap<String, usize>,
     plan: Arc<TypedRunnableModel>,
 }
 
 impl Network {
     /// Loads and optimises an ONNX file; `name` is what errors call it.
     pub fn new(name: &'static str, file: &[u8]) -> Result<Self> {
-        let load = || -> TractResult<Arc<TypedRunnableModel>> {
+        let load = || -> TractResult<Network> {
             let onnx = Onnx { op_register: operators::register(), ..Onnx::default() };
-            onnx.model_for_read(&mut &file[..])?.into_optimized()?.into_runnable()
+            let proto = onnx.proto_model_for_read(&mut &file[..])?;
+            let constants = proto.graph.iter().flat_map(|graph| &graph.initializer);
+            let tables = constants.filter(|constant| constant.dims.len() == 2);
+            let rows = tables.map(|table| (table.name.clone(), table.dims[0] as usize)).collect();
+            let plan = onnx.model_for_proto_model(&proto)?.into_optimized()?.into_runnable()?;
+            Ok(Network { name, rows, plan })
         };
-        Ok(Network { name, plan: load().map_err(|e| Error::artifact(name, format!("{e:#}")))? })
+        load().map_err(|e| Error::artifact(name, format!("{e:#}")))
+    }
+
+    /// The rows of a table of the file: ids below that many can be looked up there, and tract panics at any other.
+    pub fn rows(&self, table: &str) -> Result<usize> {
+        let rows = self.rows.get(table).copied();
+        rows.ok_or_else(|| Error::artifact(self.name, format!("has no table `{table}`")))
     }
 
     /// Runs the network on its inputs and gives its `N` outputs, each a vector of float32.

@@ -4,7 +4,10 @@ use tract_onnx::model::{OnnxOpRegister, ParsingContext};
 use tract_onnx::pb::NodeProto;
 use tract_onnx::prelude::*;
 use tract_onnx::tensor::load_tensor;
-use tract_onnx::tract_hir::internal::*;
+use tract_onnx::tract_hir::internal::{
+    BinIntoHir, ElementWiseIntoHir, Expansion, InferenceOp, InferenceResult, InferenceRulesOp, Solver,
+    StaticName, TensorProxy, TractErrorContext, ensure, expand,
+};
 use tract_onnx::tract_hir::ops::{activations, array, cast, math, matmul, nn};
 
 use super::{Built, fused};

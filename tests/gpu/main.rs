@@ -258,7 +258,8 @@ fn memory_that_runs_out_is_an_error() {
     }
     let Some(encoder) = open(&small(true).file(), &f32_only()) else { return };
     if !encoder.adapter().contains("llvmpipe") {
-        return skip("this adapter has memory of its own");
+        eprintln!("this adapter has memory of its own, which this test cannot take away");
+        return;
     }
     let few = texts(&[20, 3], 50, 10);
     let before = embed(&encoder, &few);
@@ -289,15 +290,24 @@ fn a_lost_device_is_told_at_once_and_ever_after() {
 #[test]
 fn a_device_lost_in_the_middle_of_a_batch_ends_it() {
     let Some(encoder) = open(&small(true).file(), &Caps::default()) else { return };
-    let many = batch(&texts(&vec![80; 2000], 50, 8));
-    let (embedded, lost) = std::thread::scope(|scope| {
-        let embedding = scope.spawn(|| block_on(encoder.embed(&many)));
-        std::thread::sleep(Duration::from_millis(100));
-        assert!(!embedding.is_finished(), "too fast for this test");
-        encoder.destroy_device();
-        let lost = Instant::now();
-        (embedding.join().expect("no panic"), lost)
-    });
+    // Enough for any adapter to be busy for longer than it takes to lose it: a fast one gets more.
+    let (embedded, lost) = [2_000, 20_000, 200_000]
+        .into_iter()
+        .find_map(|count| {
+            let many = batch(&texts(&vec![80; count], 50, 8));
+            std::thread::scope(|scope| {
+                let embedding = scope.spawn(|| block_on(encoder.embed(&many)));
+                std::thread::sleep(Duration::from_millis(100));
+                if embedding.is_finished() {
+                    embedding.join().expect("no panic").expect("embeds");
+                    return None;
+                }
+                encoder.destroy_device();
+                let lost = Instant::now();
+                Some((embedding.join().expect("no panic"), lost))
+            })
+        })
+        .expect("a batch that takes a tenth of a second");
     assert_eq!(embedded.unwrap_err().code(), "device_lost");
     let waited = lost.elapsed();
     assert!(waited < Duration::from_mins(1), "waited {waited:?}");

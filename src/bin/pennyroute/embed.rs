@@ -19,8 +19,11 @@ use crate::show;
 /// Texts that are embedded together.
 const BATCH: usize = 512;
 
-/// Texts that each path is timed with: enough to tell them apart, and not long on a GPU in software.
-const TIMED: usize = 8;
+/// Texts that each path is timed with first: not long on a GPU in software.
+const FEW: usize = 8;
+
+/// Seconds in which a GPU shows little of what it can do.
+const AT_ONCE: f64 = 0.1;
 
 #[derive(clap::Args)]
 pub struct Args {
@@ -82,7 +85,7 @@ pub fn run(args: &Args) -> Result<()> {
     let dimensions = paths.dimensions()?;
     let mut out = Npy::create(&args.out, dimensions)?;
     let bar = progress("texts embedded", None);
-    let (start, mut texts, mut tokens) = (Instant::now(), 0, 0);
+    let (mut start, mut texts, mut tokens) = (Instant::now(), 0, 0);
     loop {
         let rows: Vec<QueryRow> = queries.by_ref().take(BATCH).collect::<Result<_>>()?;
         if rows.is_empty() {
@@ -93,8 +96,9 @@ pub fn run(args: &Args) -> Result<()> {
             .map(|row| row.request().text().map_err(|e| bad(&args.queries, row.line, e)))
             .collect::<Result<_>>()?;
         let batch = tokenizer.batch(routed.iter().map(String::as_str))?;
-        if texts == 0 && args.device == Device::Auto {
-            paths.calibrate(&tokenizer.batch(routed.iter().take(TIMED).map(String::as_str))?)?;
+        if texts == 0 && args.device == Device::Auto && paths.gpu.is_some() {
+            paths.calibrate(&batch)?;
+            start = Instant::now();
         }
         out.rows(&paths.embed(&batch)?)?;
         texts += batch.texts();
@@ -174,27 +178,37 @@ impl<'a> Paths<'a> {
         Ok(())
     }
 
-    /// Times both paths, after a first text that does not count, and lets go of a GPU that is slower.
+    /// Times both paths on a few texts, or where the GPU is through with those at once on the whole batch, and lets go of a
+    /// GPU that is slower. A first text does not count.
     fn calibrate(&mut self, batch: &TokenBatch) -> Result<()> {
-        if self.gpu.is_none() {
-            return Ok(());
-        }
-        let first = batch.iter().next().unwrap_or_default();
-        let first = TokenBatch::new(first.to_vec(), vec![first.len() as u32])?;
+        let mut parts = batch.parts(1);
+        let (Some(first), Some(few)) = (parts.next(), batch.parts(FEW).next()) else { return Ok(()) };
         self.embed(&first)?;
         self.on_cpu(&first)?;
-        let rate = |start: Instant| batch.texts() as f64 / start.elapsed().as_secs_f64();
+        let mut timed = &few;
+        let mut gpu = self.seconds_on_gpu(timed)?;
+        if gpu.is_some_and(|seconds| seconds < AT_ONCE) {
+            timed = batch;
+            gpu = self.seconds_on_gpu(timed)?;
+        }
+        // A GPU that failed meanwhile is no choice.
+        let Some(gpu) = gpu else { return Ok(()) };
         let start = Instant::now();
-        self.embed(batch)?;
-        let gpu_texts_per_s = rate(start);
-        let start = Instant::now();
-        self.on_cpu(batch)?;
-        let cpu_texts_per_s = rate(start);
-        self.calibration = Some(Calibration { cpu_texts_per_s, gpu_texts_per_s });
-        if cpu_texts_per_s >= gpu_texts_per_s {
+        self.on_cpu(timed)?;
+        let cpu = start.elapsed().as_secs_f64();
+        let texts = timed.texts() as f64;
+        self.calibration = Some(Calibration { cpu_texts_per_s: texts / cpu, gpu_texts_per_s: texts / gpu });
+        if cpu <= gpu {
             self.gpu = None;
         }
         Ok(())
+    }
+
+    /// What a batch takes on the GPU; nothing where that is not there or fails.
+    fn seconds_on_gpu(&mut self, batch: &TokenBatch) -> Result<Option<f64>> {
+        let start = Instant::now();
+        self.embed(batch)?;
+        Ok(self.gpu.as_ref().map(|_| start.elapsed().as_secs_f64()))
     }
 
     /// The vectors of a batch; what fails on the GPU is done on the CPU.
@@ -217,17 +231,20 @@ impl<'a> Paths<'a> {
     }
 }
 
-/// A matrix of float32 in NumPy's format 1.0, whose number of rows is known at the end.
+/// A matrix of float32 in NumPy's format 1.0, whose number of rows is known at the end: until then it is a file beside the
+/// one that is wanted.
 struct Npy<'a> {
     path: &'a Path,
+    partial: PathBuf,
     file: BufWriter<File>,
     dimensions: usize,
 }
 
 impl<'a> Npy<'a> {
     fn create(path: &'a Path, dimensions: usize) -> Result<Self> {
-        let file = File::create(path).map_err(|e| bad(path, 0, format!("cannot be written: {e}")))?;
-        let mut npy = Npy { path, file: BufWriter::new(file), dimensions };
+        let partial = path.with_extension("npy.partial");
+        let file = File::create(&partial).map_err(|e| unwritable(path, e))?;
+        let mut npy = Npy { path, partial, file: BufWriter::new(file), dimensions };
         npy.header(0)?;
         Ok(npy)
     }
@@ -245,12 +262,19 @@ impl<'a> Npy<'a> {
     }
 
     fn finish(mut self, rows: usize) -> Result<()> {
-        self.file.rewind().map_err(|e| bad(self.path, 0, format!("cannot be written: {e}")))?;
+        self.file.rewind().map_err(|e| unwritable(self.path, e))?;
         self.header(rows)?;
-        self.file.flush().map_err(|e| bad(self.path, 0, format!("cannot be written: {e}")))
+        self.file
+            .flush()
+            .and_then(|()| fs::rename(&self.partial, self.path))
+            .map_err(|e| unwritable(self.path, e))
     }
 
     fn write(&mut self, bytes: &[u8]) -> Result<()> {
-        self.file.write_all(bytes).map_err(|e| bad(self.path, 0, format!("cannot be written: {e}")))
+        self.file.write_all(bytes).map_err(|e| unwritable(self.path, e))
     }
+}
+
+fn unwritable(path: &Path, error: std::io::Error) -> Error {
+    bad(path, 0, format!("cannot be written: {error}"))
 }

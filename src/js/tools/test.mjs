@@ -54,6 +54,10 @@ if (noEncoder) console.error(`the sentence encoder cannot be made (${noEncoder})
 // The cheap checks first.
 await check("cargo", ["fmt", "--check"]);
 await check("cargo", ["clippy", "--all-targets", "--quiet", "--", "-D", "warnings"]);
+// Each feature by itself.
+for (const features of ["router", "gpu"]) {
+  await check("cargo", ["clippy", "--lib", "--quiet", "--no-default-features", "--features", features, "--", "-D", "warnings"]);
+}
 for (const features of ["wasm", "gpu-wasm"]) {
   await check("cargo", ["clippy", "--lib", "--quiet", "--profile", "wasm", "--target", WASM_TARGET, "--no-default-features", "--features", features, "--", "-D", "warnings"], wasmEnv());
 }

@@ -149,9 +149,12 @@ impl Rounded {
         let mut groups = vec![[0; ROWS]; rows.div_ceil(ROWS) * pairs];
         let mut scales = Vec::with_capacity(rows);
         for (row, values) in values.chunks_exact(inputs).enumerate() {
-            // A row of zeros needs no scale, and must not divide by it. A number that is not finite makes the
-            // row NaN, by the scale.
-            let most = greatest(values).max(f32::MIN_POSITIVE);
+            // A row of zeros needs no scale, and must not divide by it. One with a number that is not finite
+            // becomes NaN, by the scale.
+            let most = match greatest(values) {
+                0.0 => f32::MIN_POSITIVE,
+                most => most,
+            };
             let group = &mut groups[row / ROWS * pairs..][..pairs];
             let factor = F32x4::splat(REACH / most);
             let (fours, rest) = values.as_chunks::<LANES>();
@@ -170,11 +173,18 @@ impl Rounded {
     }
 }
 
-/// The size of the greatest number.
+/// The size of the greatest number; NaN where one is not finite.
 fn greatest(values: &[f32]) -> f32 {
     let (fours, rest) = values.as_chunks::<LANES>();
-    let most = fours.iter().fold(F32x4::splat(0.0), |most, x| most.max(F32x4::load(x).abs()));
-    most.array().into_iter().chain(rest.iter().map(|x| x.abs())).fold(0.0, f32::max)
+    let zero = F32x4::splat(0.0);
+    let (mut most, mut nothing) = (zero, zero);
+    for x in fours.iter().map(F32x4::load) {
+        most = most.max(x.abs());
+        // Maxima of vectors may lose what is no number; this product is 0 of a finite number alone.
+        nothing = nothing + x * zero;
+    }
+    let nothing = nothing.sum() + rest.iter().map(|x| x * 0.0).sum::<f32>();
+    most.array().into_iter().chain(rest.iter().map(|x| x.abs())).fold(0.0, f32::max) + nothing
 }
 
 /// The sums of a panel and a group, on any processor.
@@ -316,7 +326,7 @@ mod tests {
     fn greatest_sums_fit() {
         let layer = Linear::new(&[-127; 8 * 1024], &[1.0; 8], &[0.0; 8]).unwrap();
         let mut out = [0.0; 9 * 8];
-        layer.apply(&[-2.0; 9 * 1024], &mut out);
+        layer.apply(&vec![-2.0; 9 * 1024], &mut out);
         assert!(out.iter().all(|y| (y / (254.0 * 1024.0) - 1.0).abs() < 1e-5), "{out:?}");
     }
 
@@ -326,8 +336,15 @@ mod tests {
         let mut out = [0.0; 4];
         layer.apply(&[0.0; 4], &mut out);
         assert_eq!(out, [0.5; 4]);
-        layer.apply(&[f32::INFINITY, 0.0, 0.0, 0.0], &mut out);
-        assert!(out.iter().all(|y| y.is_nan()), "{out:?}");
+        let layer = Linear::new(&[1; 24], &[1.0; 4], &[0.5; 4]).unwrap();
+        for bad in [f32::NAN, f32::INFINITY, f32::NEG_INFINITY] {
+            for at in 0..6 {
+                let mut values = [1.0; 6];
+                values[at] = bad;
+                layer.apply(&values, &mut out);
+                assert!(out.iter().all(|y| y.is_nan()), "{out:?} of {values:?}");
+            }
+        }
     }
 
     #[test]

@@ -73,7 +73,7 @@ mod tests {
             (-0.5, -0.154_268_77),
             (0.0, 0.0),
             (0.5, 0.345_731_23),
-            (1.0, 0.841_344_75),
+            (1.0, 0.841_344_7),
             (3.0, 2.995_950_3),
             (20.0, 20.0),
             (-20.0, 0.0),
@@ -87,10 +87,10 @@ mod tests {
 
     #[test]
     fn rows_are_normalised_one_by_one() {
+        use std::f32::consts::{FRAC_1_SQRT_2, SQRT_2};
         let mut values = vec![1.0, 2.0, 3.0, 4.0, 5.0, 0.0, 0.0, 0.0, 0.0, 10.0];
         layer_norm(&mut values, &[1.0, 1.0, 1.0, 2.0, 1.0], &[0.0, 0.0, 0.0, 0.0, 1.0], 0.0);
-        let expected =
-            [-1.414_213_6, -0.707_106_8, 0.0, 1.414_213_6, 2.414_213_6, -0.5, -0.5, -0.5, -1.0, 3.0];
+        let expected = [-SQRT_2, -FRAC_1_SQRT_2, 0.0, SQRT_2, SQRT_2 + 1.0, -0.5, -0.5, -0.5, -1.0, 3.0];
         for (found, expected) in values.iter().zip(expected) {
             assert!((found - expected).abs() < 1e-6, "{values:?}");
         }
