@@ -4,7 +4,7 @@
         [--inputs static|encoder|both]
 
 folds     five trainings, each judged on the fifth of all queries that it was not given; near-duplicates stay together. Beside
-          the estimates stand those without retrieval, and those of retrieval alone
+          the estimates stand those without retrieval
 sources   three trainings without a source each: is it recognised as unfamiliar, and what is made of it, beside the test split
 models    four trainings without five models of the core each: what `pennyroute fit` makes of them from n outcomes
 inputs    networks alone over train and validation, out of fold, without noisy copies, on every kind of vector: what each is worth,
@@ -37,7 +37,7 @@ OUT = HERE / "out"
 POOLS = ("core", "mmlu_pro")
 SOURCES = ("gsm8k", "math-l5", "crux")
 OUTCOMES = (10, 50, 200, 1000)
-ESTIMATORS = ("blend", "trained", "retrieved")
+ESTIMATORS = ("blend", "trained")
 # Dimensions of the mean token vector, and directions of the encoder's.
 VECTORS = {"static": (32, 0), "encoder64": (0, 64), "encoder128": (0, 128), "both32": (32, 32), "both64": (32, 64), "both128": (32, 128)}
 RETRIEVED = ("static", "encoder64", "both64")

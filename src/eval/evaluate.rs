@@ -149,7 +149,7 @@ pub fn evaluate(
     // Baselines that had seen what they are judged on would look themselves up.
     let seen = selection.only || split == "all" || split == "train";
     let train = if seen { Vec::new() } else { inputs.of_part("train") };
-    let (grid, past) = (grid(&router, inputs, queries, now)?, grid(&router, inputs, train, now)?);
+    let (grid, past) = (grid(&router, inputs, queries), grid(&router, inputs, train));
     let (columns, left_out) = compare(inputs, &grid, selection.models.as_deref())?;
 
     // Files first: what they lack is not compared.
@@ -263,12 +263,7 @@ fn left_out_of_training(inputs: &Inputs, grid: &Grid, rows: &[usize], named: &[S
 }
 
 /// Queries with what every model of the outcomes made of them.
-fn grid<'a>(
-    router: &Router,
-    inputs: &Inputs<'a>,
-    queries: Vec<&'a QueryRow>,
-    now: Moment,
-) -> Result<Grid<'a>> {
+fn grid<'a>(router: &Router, inputs: &Inputs<'a>, queries: Vec<&'a QueryRow>) -> Grid<'a> {
     let outcomes = inputs.outcomes;
     let mut models: Vec<&str> = outcomes.models.list().iter().map(String::as_str).collect();
     models.sort_unstable();
@@ -285,16 +280,11 @@ fn grid<'a>(
             cells[i * models.len() + column[outcome.model as usize]] = Some(outcome);
         }
     }
-    // One estimate tells which models have a price and an ability.
-    let usable: HashMap<&str, usize> = match queries.first() {
-        Some(query) => {
-            let estimates = router.estimate(&query.request(), now)?.models;
-            estimates.iter().map(|e| (router.catalog().models[e.model].id.as_str(), e.model)).collect()
-        }
-        None => HashMap::new(),
-    };
+    let id = |&m: &usize| router.catalog().models[m].id.as_str();
+    let known = router.known();
+    let usable: HashMap<&str, usize> = known.iter().map(|m| (id(m), *m)).collect();
     let catalog = models.iter().map(|name| usable.get(name).copied()).collect();
-    Ok(Grid { queries, models, outcomes: cells, catalog })
+    Grid { queries, models, outcomes: cells, catalog }
 }
 
 /// The models to compare, as columns of the grid, and the names of those that are left out.
