@@ -4,6 +4,9 @@
  *
  *     npm run build && npm run encoder && npm run bench -- encode-soak [--batches 10000]
  *
+ * Chromium finds a real GPU by the flags in `CHROMIUM_GPU_FLAGS`, separated by spaces, where the machine needs any
+ * (`--use-angle=vulkan --enable-features=Vulkan`); otherwise its adapter in software is used.
+ *
  * Linux only: resident memory is read from /proc. The last line is one JSON object.
  */
 import { execFileSync } from "node:child_process";

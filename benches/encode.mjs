@@ -4,15 +4,33 @@
  *
  *     npm run build && npm run encoder && npm run bench -- encode [--seconds 10] [--tokens 16,64,128] [--batches 1,8,64,512]
  *
- * CPU, one thread each: ours natively and in wasm (Node), onnxruntime natively and its web build (Node), in 8 bits (for them
- * dynamic quantisation, the form transformers.js takes by default in wasm) and in float32. WebGPU, in one headless Chromium: ours,
- * onnxruntime-web and transformers.js. Where there is no adapter but a software one, that is what is measured, and its name is told.
+ * CPU, one thread each: ours natively and in wasm (Node), onnxruntime natively and its web build (Node), these in 8 bits (dynamic
+ * quantisation, the form transformers.js takes by default in wasm) and in float32. The peers embed a batch both one text after
+ * another and in slices of up to 64 texts; the faster of the two is reported.
  *
- * Within a host the contenders take turns, round by round, and ratios are taken of what was measured in the same round: what
- * else the machine does falls on all. No cell takes longer than `--seconds` for each contender; one that would is left out.
+ * WebGPU, in one headless Chromium: ours with int8 weights and, where `models/train/out/encoder-float32` is, with float32 ones;
+ * onnxruntime-web and transformers.js with float32 weights, whole batches. Each must give our vector of a sample but for a cosine
+ * of 0.95. Chromium finds a real GPU by the flags in `CHROMIUM_GPU_FLAGS`, separated by spaces, where the machine needs any
+ * (`--use-angle=vulkan --enable-features=Vulkan`); otherwise its adapter in software is measured. The adapter's name is told.
  *
- * The peers' models are made by `target/encoder-python/bin/python models/train/minilm_onnx.py models/train/out/all-MiniLM-L6-v2`;
+ * In Node and in Chromium the contenders take turns, round by round, and `ratio` is the median of their milliseconds over those
+ * of our first contender in the same round: what else the machine does falls on all. Natively they run one after another, and
+ * have no ratios. Times are taken where the work is done, in the page for WebGPU. They are medians of up to five rounds, after one
+ * text alone to warm up. No cell takes longer than `--seconds` for each contender; one that would, by the batch before, is left
+ * out.
+ *
+ * Ours and transformers.js are given texts. onnxruntime-web on WebGPU is given the tokens that ours cuts the same texts into, cut
+ * before the clock starts; onnxruntime on the CPU and all that runs natively as many made-up tokens, of which the time does not
+ * depend. Texts of a cell have equal lengths, so nobody pads, and repeat after 17: nobody keeps what it has seen.
+ *
+ * The peers' models are made by
+ *
+ *     target/encoder-python/bin/python models/train/minilm_onnx.py models/train/out/all-MiniLM-L6-v2
+ *     target/encoder-python/bin/python models/train/minilm_onnx.py models/train/out/minilm.onnx
+ *
  * transformers.js takes part where it is installed: `npm install --no-save --ignore-scripts @huggingface/transformers@4.3.1`.
+ * Where there is no Chromium, no adapter, no such Python or a peer does not start, a line says so and the rest is measured.
+ * The last line is one JSON object.
  */
 import { execFileSync } from "node:child_process";
 import { existsSync, readFileSync } from "node:fs";
@@ -25,10 +43,16 @@ import { benchCommand, root } from "../src/js/tools/shell.mjs";
 import { findChromium, launch, serve } from "../tests/js/browser.mjs";
 
 const OURS = join(root, "models/train/out/encoder");
+/** Ours on WebGPU, by name; the first one is what the others are compared with. */
+const FOLDERS = { "ours, WebGPU, int8 weights": OURS, "ours, WebGPU, float32 weights": `${OURS}-float32` };
+/** What transformers.js loads, and what onnxruntime does on the CPU; and the same with pooled vectors. */
 const PEER = "models/train/out/all-MiniLM-L6-v2";
+const POOLED = "models/train/out/minilm.onnx";
 const PYTHON = join(root, "target/encoder-python/bin/python");
 const TRANSFORMERS = "@huggingface/transformers";
 const ROUNDS = 5;
+/** Texts that a peer on the CPU is given at once. */
+const SLICE = 64;
 /** Two encoders of the same weights point the same way; less than this cosine says that one of them is broken. */
 const LEAST_COSINE = 0.95;
 /** Common words, each one token. */
@@ -39,7 +63,8 @@ const { values } = parseArgs({
 });
 const seconds = Number(values.seconds);
 const [lengths, batches] = [values.tokens, values.batches].map((list) => list.split(",").map(Number));
-for (const [path, how] of [[OURS, "npm run encoder"], [join(root, PEER), `${relative(root, PYTHON)} models/train/minilm_onnx.py ${PEER}`]]) {
+const peer = (path) => [join(root, path), `${relative(root, PYTHON)} models/train/minilm_onnx.py ${path}`];
+for (const [path, how] of [[OURS, "npm run encoder"], peer(PEER), peer(POOLED)]) {
   if (!existsSync(path)) {
     console.error(`${relative(root, path)} is missing. Make it first: ${how}`);
     process.exit(2);
@@ -52,7 +77,7 @@ const cells = lengths.flatMap((tokens) => batches.map((batch) => ({ tokens, batc
 const results = [];
 /** Texts per second of a contender in a cell; `ratio`: its milliseconds over those of ours in the same rounds. */
 function keep(contender, cell, ms, ratio) {
-  results.push({ contender, ...cell, texts_per_s: ms === null ? null : (cell.batch * 1e3) / ms, ...(ratio ? { ratio } : {}) });
+  results.push({ contender, ...cell, texts_per_s: ms === null ? null : (cell.batch * 1e3) / ms, ...(ratio === undefined ? {} : { ratio }) });
 }
 
 await inNode();
@@ -76,44 +101,62 @@ async function inNode() {
   ort.env.wasm.numThreads = 1;
   const open = async (file) => {
     const session = await ort.InferenceSession.create(readFileSync(join(root, PEER, "onnx", file)));
-    return async (ids) => (await session.run({ input_ids: new ort.Tensor("int64", ids, [1, ids.length]) })).last_hidden_state;
+    const inSlices = (width) => ({ tokens, batch }) => timed(async () => {
+      for (let at = 0; at < batch; at += width) {
+        const rows = Math.min(width, batch - at);
+        const ids = BigInt64Array.from({ length: rows * tokens }, (_, i) => BigInt(2000 + (((i % tokens) * 37) % 5000)));
+        await session.run({ input_ids: new ort.Tensor("int64", ids, [rows, tokens]) });
+      }
+    });
+    return [inSlices(1), inSlices(SLICE)];
   };
   const encoder = await Encoder.load({ from: join(OURS, "manifest.json"), path: "cpu" });
-  const [q8, f32] = [await open("model_quantized.onnx"), await open("model.onnx")];
-  const idsOf = (tokens) => BigInt64Array.from({ length: tokens }, (_, i) => BigInt(2000 + ((i * 37) % 5000)));
-  const alone = (run) => async ({ tokens, batch }) => {
-    for (let i = 0; i < batch; i++) await run(idsOf(tokens));
+  const ours = ({ tokens, batch }) => {
+    const list = texts(tokens, batch);
+    return timed(() => encoder.embed(list));
   };
   await compare({
-    "ours, wasm": ({ tokens, batch }) => encoder.embed(texts(tokens, batch)),
-    "onnxruntime-web, wasm, 8 bits": alone(q8),
-    "onnxruntime-web, wasm, float32": alone(f32),
+    "ours, wasm": [ours],
+    "onnxruntime-web, wasm, 8 bits": await open("model_quantized.onnx"),
+    "onnxruntime-web, wasm, float32": await open("model.onnx"),
   });
   encoder.free();
 }
 
-/** Our own first; every contender as many rounds as fit. */
+async function timed(work) {
+  const start = performance.now();
+  await work();
+  return performance.now() - start;
+}
+
+/**
+ * Measures contenders, our own first, each of whom has one way or several to do a cell: functions to its milliseconds. Every way
+ * gets as many rounds as fit; the fastest is kept.
+ */
 async function compare(contenders) {
-  const names = Object.keys(contenders);
-  for (const cell of cells) {
-    const times = Object.fromEntries(names.map((name) => [name, []]));
-    const spent = (name) => times[name].reduce((sum, ms) => sum + ms, 0) / 1e3;
-    for (let round = 0; round < ROUNDS; round++) {
-      for (const name of names) {
-        // What the smaller batch took tells whether this one fits at all.
-        const before = results.findLast((it) => it.contender === name && it.tokens === cell.tokens && it.texts_per_s);
-        const expected = times[name].length ? spent(name) / times[name].length : before ? cell.batch / before.texts_per_s : 0;
-        if (spent(name) + expected > seconds) continue;
-        if (round === 0) await contenders[name]({ ...cell, batch: 1 });
-        const start = performance.now();
-        await contenders[name](cell);
-        times[name].push(performance.now() - start);
+  const ways = Object.entries(contenders).flatMap(([name, runs]) => runs.map((run) => ({ name, run })));
+  for (const tokens of lengths) {
+    // Milliseconds per text, by the batch before: they tell whether a cell fits at all.
+    for (const way of ways) way.each = 0;
+    for (const batch of batches) {
+      const cell = { tokens, batch };
+      for (const way of ways) way.times = [];
+      for (let round = 0; round < ROUNDS; round++) {
+        for (const { run, times, each } of ways) {
+          const spent = times.reduce((sum, ms) => sum + ms, 0);
+          if (spent + (times.length ? spent / times.length : each * batch) > seconds * 1e3) continue;
+          if (round === 0) await run({ tokens, batch: 1 });
+          times.push(await run(cell));
+        }
       }
-    }
-    const ours = times[names[0]];
-    for (const name of names) {
-      const ratios = times[name].slice(0, ours.length).map((ms, i) => ms / ours[i]);
-      keep(name, cell, times[name].length ? median(times[name]) : null, name === names[0] || !ratios.length ? undefined : median(ratios));
+      for (const way of ways) if (way.times.length) way.each = median(way.times) / batch;
+      const [ours] = ways;
+      for (const name of Object.keys(contenders)) {
+        const [best] = ways.filter((way) => way.name === name && way.times.length).sort((a, b) => median(a.times) - median(b.times));
+        // Whoever leaves out a round leaves out the later ones, too.
+        const ratios = best?.times.slice(0, ours.times.length).map((ms, i) => ms / ours.times[i]);
+        keep(name, cell, best ? median(best.times) : null, name === ours.name || !ratios?.length ? undefined : median(ratios));
+      }
     }
   }
 }
@@ -131,7 +174,7 @@ function natively() {
     return;
   }
   for (const [file, name] of [["model_quantized.onnx", "8 bits"], ["model.onnx", "float32"]]) {
-    const output = execFileSync(PYTHON, [join(root, "benches/encode/onnxruntime.py"), join(root, PEER, "onnx", file), ...list], { encoding: "utf8" });
+    const output = execFileSync(PYTHON, [join(root, "benches/encode/onnxruntime_native.py"), join(root, PEER, "onnx", file), ...list], { encoding: "utf8" });
     for (const { tokens, batch, ms } of JSON.parse(output.trim().split("\n").at(-1))) keep(`onnxruntime, native, ${name}`, { tokens, batch }, ms);
   }
 }
@@ -148,75 +191,95 @@ async function inChromium() {
     const opened = await page.evaluate(async (names) => {
       Object.assign(globalThis, await import("/page.js"));
       return globalThis.open(names);
-    }, { ours: `/${relative(root, OURS)}/manifest.json`, peer: PEER });
+    }, {
+      ours: Object.entries(FOLDERS).filter(([, folder]) => existsSync(folder)).map(([name, folder]) => [name, `/${relative(root, folder)}/`]),
+      peer: PEER, pooled: `/${POOLED}`,
+    });
     if (opened.missing) {
       console.error(`skipped: WebGPU in Chromium: ${opened.missing}`);
       return;
     }
     context.chromium_adapter = opened.adapter;
     for (const [name, why] of Object.entries(opened.failed)) console.error(`skipped: ${name}: ${why}`);
-    for (const name of opened.names) {
-      if (!(opened.cosines[name] > LEAST_COSINE)) throw new Error(`${name} gives another vector: cosine ${opened.cosines[name]}`);
+    for (const [name, cosine] of Object.entries(opened.cosines)) {
+      if (!(cosine > LEAST_COSINE)) throw new Error(`${name} gives another vector: cosine ${cosine}`);
     }
-    const embed = (name) => async (cell) => void (await page.evaluate(([name, list]) => globalThis.embed(name, list), [name, texts(cell.tokens, cell.batch)]));
-    await compare(Object.fromEntries(opened.names.map((name) => [name, embed(name)])));
+    const embed = (name) => (cell) => page.evaluate(([name, cell]) => globalThis.embed(name, cell), [name, cell]);
+    await compare(Object.fromEntries(Object.keys(opened.cosines).map((name) => [name, [embed(name)]])));
   } finally {
     await browser.close();
     site.close();
   }
 }
 
-/** The page's script: `open()` loads whoever there is, `embed(name, texts)` runs one of them. */
+/** The page's script: `open()` loads whoever there is, `embed(name, cell)` gives the milliseconds of one of them. */
 async function bundled() {
   const transformers = existsSync(join(root, "node_modules", TRANSFORMERS));
   const wasmPaths = (from) => `/${relative(root, join(createRequire(from).resolve("onnxruntime-web"), ".."))}/`;
   const here = import.meta.url;
   const contents = `
     import { Encoder } from "/dist/encoder.js";
+    import { Encoder as Tokenizer } from "/dist/pennyroute.js";
     import * as ort from "onnxruntime-web/webgpu";
+    const WORDS = ${JSON.stringify(WORDS)};
+    ${texts}
+    ${timed}
+    /** What each takes of texts before the clock starts, and what it makes of that. */
     const loaders = {
-      "onnxruntime-web, WebGPU, float32": async ({ peer }) => {
+      "onnxruntime-web, WebGPU, float32": async ({ pooled, ours: [[, folder]] }) => {
         ort.env.wasm.wasmPaths = "${wasmPaths(here)}";
-        const session = await ort.InferenceSession.create("/" + peer + "/onnx/model.onnx", { executionProviders: ["webgpu"] });
-        return async (texts) => {
-          const width = texts[0].split(" ").length + 2;
-          const row = [101, ...texts[0].split(" ").map((_, i) => 2000 + i * 37 % 5000), 102];
-          const ids = BigInt64Array.from({ length: texts.length * width }, (_, i) => BigInt(row[i % width]));
-          const { last_hidden_state } = await session.run({ input_ids: new ort.Tensor("int64", ids, [texts.length, width]) });
-          await last_hidden_state.getData();
+        const session = await ort.InferenceSession.create(pooled, { executionProviders: ["webgpu"] });
+        const { files, encoder } = await (await fetch(folder + "manifest.json")).json();
+        const tokenizer = new Tokenizer(undefined, await (await fetch(folder + files.vocab.path)).text(), encoder.max_tokens);
+        const prepare = (texts) => {
+          const { ids } = tokenizer.tokenize(texts.map((prompt) => ({ prompt })));
+          return new ort.Tensor("int64", BigInt64Array.from(ids, BigInt), [texts.length, ids.length / texts.length]);
         };
+        return { prepare, embed: async (input_ids) => (await session.run({ input_ids })).embedding.getData() };
       },${transformers ? `
       "transformers.js, WebGPU, float32": async ({ peer }) => {
         const { env, pipeline } = await import("${TRANSFORMERS}");
         Object.assign(env, { allowRemoteModels: false, allowLocalModels: true, localModelPath: "/", useBrowserCache: false, useWasmCache: false });
         env.backends.onnx.wasm.wasmPaths = "${wasmPaths(createRequire(here).resolve(TRANSFORMERS))}";
-        const embed = await pipeline("feature-extraction", peer, { device: "webgpu", dtype: "fp32" });
-        return async (texts) => (await embed(texts, { pooling: "mean", normalize: true })).data;
+        const extract = await pipeline("feature-extraction", peer, { device: "webgpu", dtype: "fp32" });
+        return { prepare: (texts) => texts, embed: async (texts) => (await extract(texts, { pooling: "mean", normalize: true })).data };
       },` : ""}
     };
     const contenders = {};
     const SAMPLE = "people often gathered to talk about their day past old stone houses";
+    const cosine = (a, b) => a.reduce((sum, value, i) => sum + value * b[i], 0);
     export async function open(names) {
-      const encoder = await Encoder.load({ from: names.ours, path: "gpu" });
-      const { embeddings, receipt } = await encoder.embed([SAMPLE]);
-      if (receipt.path !== "gpu") return { missing: receipt.fallback.reason };
-      contenders["ours, WebGPU"] = (texts) => encoder.embed(texts, { path: "gpu" });
-      const [failed, cosines] = [{}, {}];
+      const [vectors, failed] = [{}, {}];
+      let adapter;
+      for (const [name, folder] of names.ours) {
+        const encoder = await Encoder.load({ from: folder + "manifest.json", path: "gpu" });
+        const { embeddings, receipt } = await encoder.embed([SAMPLE]);
+        if (receipt.path !== "gpu") return { missing: receipt.fallback.reason };
+        adapter = receipt.adapter;
+        vectors[name] = embeddings;
+        const embed = async (texts) => {
+          const { receipt } = await encoder.embed(texts, { path: "gpu" });
+          if (receipt.path !== "gpu") throw new Error(receipt.fallback.reason);
+        };
+        contenders[name] = { prepare: (texts) => texts, embed };
+      }
       for (const [name, load] of Object.entries(loaders)) {
         try {
-          const embed = await load(names);
-          const vector = await embed([SAMPLE]);
-          // onnxruntime is given made-up tokens: only its time counts.
-          if (vector) cosines[name] = vector.reduce((sum, value, i) => sum + value * embeddings[i], 0);
-          contenders[name] = embed;
+          const { prepare, embed } = await load(names);
+          vectors[name] = await embed(prepare([SAMPLE]));
+          contenders[name] = { prepare, embed };
         } catch (error) {
           failed[name] = String(error?.message ?? error);
         }
       }
-      const known = Object.keys(contenders);
-      return { adapter: receipt.adapter, names: known, cosines: Object.fromEntries(known.map((name) => [name, cosines[name] ?? 1])), failed };
+      const [ours] = Object.values(vectors);
+      return { adapter, failed, cosines: Object.fromEntries(Object.entries(vectors).map(([name, vector]) => [name, cosine(vector, ours)])) };
     }
-    export const embed = (name, texts) => contenders[name](texts).then(() => undefined);`;
+    export function embed(name, { tokens, batch }) {
+      const { prepare, embed } = contenders[name];
+      const input = prepare(texts(tokens, batch));
+      return timed(() => embed(input));
+    }`;
   const { outputFiles: [{ text }] } = await build({
     stdin: { contents, resolveDir: root }, bundle: true, write: false, format: "esm", platform: "browser", target: "es2022",
     external: ["/dist/*"], logLevel: "error",
@@ -224,7 +287,7 @@ async function bundled() {
   return text;
 }
 
-/** As many texts of as many tokens, their two markers included; no two alike. */
+/** As many texts of as many tokens, their two markers included; no two of 17 alike. */
 function texts(tokens, batch) {
   return Array.from({ length: batch }, (_, n) => Array.from({ length: tokens - 2 }, (_, i) => WORDS[(i * 7 + n) % WORDS.length]).join(" "));
 }

@@ -44,6 +44,8 @@ export class Encoder {
   #wasm;
   #network;
   #gpu;
+  /** What its receipts say of the GPU: it may be freed before they are written. */
+  #gpuNamed;
   /** Why there is no GPU path although it was asked for. @type {{ code: string, reason: string } | null} */
   #fault = null;
   #gpuTokens = GPU_TOKENS.first;
@@ -111,8 +113,9 @@ export class Encoder {
     }
     const receipt = {
       path,
-      precision: path === "gpu" ? this.#gpu.precision : PRECISIONS[this.#folder.precision] ?? this.#folder.precision,
-      adapter: path === "gpu" ? this.#gpu.adapter : null,
+      precision: PRECISIONS[this.#folder.precision] ?? this.#folder.precision,
+      adapter: null,
+      ...(path === "gpu" ? this.#gpuNamed : {}),
       texts: tokens.texts,
       tokens: tokens.ids.length,
       elapsed_us: Math.round((performance.now() - start) * 1000),
@@ -185,23 +188,21 @@ export class Encoder {
   async #startGpu(packed) {
     try {
       const gpu = await this.#host.gpu.start(packed);
-      if (this.#freed) gpu.free();
-      else this.#gpu = gpu;
+      if (this.#freed) return gpu.free();
+      this.#gpuNamed = { precision: gpu.precision, adapter: gpu.adapter };
+      this.#gpu = gpu;
     } catch (error) {
-      this.#fail(error);
+      // Where the choice was left to us, a bundle without the GPU's module is as good as a host without a GPU.
+      this.#fail(error, this.#path === "auto");
     }
   }
 
-  /** The GPU path has ended with an error; one that is no fault of the GPU is thrown. */
-  #fail(error) {
-    const ours = error instanceof PennyrouteError;
-    if (ours && !FAULTS.has(error.code)) throw error;
-    this.#fault = { code: ours ? error.code : "gpu_failed", reason: String(error?.message ?? error) };
-    try {
-      this.#gpu?.free();
-    } catch {
-      // A module that has trapped frees nothing any more.
-    }
+  /** The GPU path has ended with an error; one that is no fault of the GPU is thrown, unless `whatever` it is. */
+  #fail(error, whatever = false) {
+    const known = FAULTS.has(error?.code);
+    if (error instanceof PennyrouteError && !known && !whatever) throw error;
+    this.#fault = { code: known ? error.code : "gpu_failed", reason: String(error?.message ?? error) };
+    this.#gpu?.free();
     this.#gpu = undefined;
   }
 

@@ -1,34 +1,50 @@
 // The encoder's GPU path: a wasm module of its own, which only those fetch who ask for it where there is an adapter.
 
-import { unlessPanicked } from "./error.js";
+import { lacking } from "./encoder-adapter.js";
+import { PennyrouteError, unlessPanicked } from "./error.js";
 import { fetchFile } from "./load.js";
 import { asPennyrouteError } from "./values.js";
 
 let loading;
+/** The module has panicked or trapped: its memory is not to be trusted, and a page has no second one of it. */
+let failed = false;
 
 export const gpu = {
-  /** Why there is no GPU to be had; null where there is one. */
-  async lacking() {
-    if (!globalThis.navigator?.gpu) return "this host has no WebGPU (pages have it over TLS alone)";
-    const adapter = await navigator.gpu.requestAdapter().catch(() => null);
-    return adapter ? null : "WebGPU offers no adapter";
-  },
+  lacking,
 
   /** An encoder over the packed file: `GpuEncoder` of the module. */
   async start(packed) {
+    checkFailed();
     loading ??= load().catch((error) => {
       // The next one may have more luck with the network.
       loading = undefined;
       throw asPennyrouteError(error, "bad_artifact");
     });
     const { GpuEncoder } = await loading;
-    const encoder = await unlessPanicked(GpuEncoder.create(packed), "gpu_failed");
-    const embed = encoder.embed.bind(encoder);
-    // What it has promised when it panics would never come.
-    encoder.embed = (ids, ends) => unlessPanicked(embed(ids, ends), "gpu_failed");
+    const encoder = await ask(() => GpuEncoder.create(packed));
+    const [embed, free] = [encoder.embed.bind(encoder), encoder.free.bind(encoder)];
+    encoder.embed = (ids, ends) => ask(() => embed(ids, ends));
+    encoder.free = () => {
+      if (!failed) free();
+    };
     return encoder;
   },
 };
+
+/** What a call of the module brings. An error that the module does not mean is its end. */
+async function ask(call) {
+  checkFailed();
+  try {
+    return await unlessPanicked(call);
+  } catch (error) {
+    if (!(error instanceof PennyrouteError)) failed = true;
+    throw asPennyrouteError(error, "gpu_failed");
+  }
+}
+
+function checkFailed() {
+  if (failed) throw new PennyrouteError("gpu_failed", "the GPU's module has failed on this page; reload it");
+}
 
 async function load() {
   const module = await import("./pennyroute_gpu.js");

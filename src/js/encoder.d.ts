@@ -13,7 +13,8 @@ export type EncoderPath = "cpu" | "gpu";
  * - `gpu_limits`: the adapter's limits are smaller than the encoder needs;
  * - `gpu_out_of_memory`;
  * - `device_lost`: the driver was reset or replaced, the machine slept, the GPU's process died;
- * - `gpu_failed`: anything else; `reason` says what.
+ * - `gpu_failed`: anything else; `reason` says what. Where the GPU's module itself has crashed, no encoder of this page or
+ *   worker gets it again: reload it.
  */
 export interface Fallback {
   code: "no_adapter" | "gpu_limits" | "gpu_out_of_memory" | "device_lost" | "gpu_failed";
@@ -110,13 +111,14 @@ export class Encoder {
    * Loads the files that the path needs, each verified by size and SHA-256, and with `auto` measures both paths (`calibration`),
    * which takes 2 seconds and two single texts on each path at the most. Errors are `bad_artifact` (a file is missing or not what
    * the manifest says), `unsupported_version`, and those of `Router.load`. A GPU that is not there or fails is none: the
-   * CPU's files are loaded, and receipts say why.
+   * CPU's files are loaded, and receipts say why. So it is with `auto` where the GPU's module cannot be loaded; with `gpu`
+   * that is `bad_artifact`.
    */
   static load(options: EncoderOptions): Promise<Encoder>;
   /**
    * Embeds the text of each request that routing would go by; a string is a bare prompt. An error names the request:
    * `requests[3].prompt`. Where the GPU fails, the part that it had and all later ones are done on the CPU, in this call and
-   * in later ones, and their receipts say why; another `Encoder.load` tries the GPU anew.
+   * in later ones, and their receipts say why; another `Encoder.load` tries the GPU anew, unless its module has crashed.
    */
   embed(requests: (string | RouteRequest)[], options?: EmbedOptions): Promise<Embeddings>;
   /** By size, smallest first; empty unless `auto` had a choice. */

@@ -28,9 +28,12 @@ export function findChromium() {
   return undefined;
 }
 
+/** What a real GPU needs differs by machine: `CHROMIUM_GPU_FLAGS` has it, separated by spaces. */
+const GPU_ARGS = ["--enable-unsafe-webgpu", ...(process.env.CHROMIUM_GPU_FLAGS ?? "").split(" ").filter(Boolean)];
+
 /** `gpu`: with WebGPU, by the adapter in software where there is no other. */
 export function launch(executablePath, { gpu = false } = {}) {
-  return chromium.launch({ executablePath, args: [...ARGS, ...(gpu ? ["--enable-unsafe-webgpu"] : [])] });
+  return chromium.launch({ executablePath, args: [...ARGS, ...(gpu ? GPU_ARGS : [])] });
 }
 
 /** A browser with a profile on disk, and so with a real one's caches; `extension`: an unpacked one to load. */

@@ -134,18 +134,57 @@ for (const [when, destroyIn] of [["between two parts", "progress"], ["while it h
   });
 }
 
-test("a GPU module that panics in the middle loses no text", { skip }, async () => {
-  const { embeddings, receipt } = await inPage(async ({ from, prompts }) => {
-    const [{ Encoder }, { panicked }] = await Promise.all([import("/dist/encoder.js"), import("/dist/error.js")]);
-    const encoder = await Encoder.load({ from, path: "gpu" });
-    // What the module calls as it panics; what it has promised is still out then.
-    setTimeout(() => panicked("internal error: made by a test"), 0);
-    const { embeddings, receipt } = await encoder.embed(prompts);
-    return { embeddings: Array.from(embeddings), receipt };
-  }, FEW);
-  assert.deepEqual([receipt.path, receipt.fallback?.code], ["cpu", "gpu_failed"]);
-  assert.match(receipt.fallback.reason, /made by a test/);
-  close(embeddings, FEW);
+/** Ends of the module while it has promised something; what they prepare is run then. */
+const ENDS = {
+  // What the module calls as it panics.
+  "panics": async () => {
+    const { panicked } = await import("/dist/error.js");
+    return () => panicked("made by a test");
+  },
+  "traps": async () => () => dispatchEvent(new ErrorEvent("error", { error: new WebAssembly.RuntimeError("made by a test") })),
+  "calls what throws": async () => {
+    GPUQueue.prototype.submit = () => {
+      throw new Error("made by a test");
+    };
+    return () => {};
+  },
+};
+for (const [how, prepare] of Object.entries(ENDS)) {
+  test(`a GPU module that ${how} in the middle loses no text, and is not used again`, { skip }, async () => {
+    const { embeddings, receipts } = await inPage(async ({ from, prompts, prepare }) => {
+      const { Encoder, PennyrouteError } = await import("/dist/encoder.js");
+      const encoder = await Encoder.load({ from, path: "gpu" });
+      const end = await new Function(`return ${prepare}`)()();
+      setTimeout(() => {
+        // Others' errors are none of the module's.
+        for (const error of [new Error("of the page"), new PennyrouteError("bad_request", "pennyroute_gpu")]) dispatchEvent(new ErrorEvent("error", { error }));
+        end();
+      }, 0);
+      const { embeddings, receipt } = await encoder.embed(prompts);
+      const later = await Encoder.load({ from, path: "gpu" });
+      const receipts = [receipt, (await later.embed(["Hi"])).receipt];
+      for (const each of [encoder, later]) each.free();
+      return { embeddings: Array.from(embeddings), receipts };
+    }, FEW.slice(0, 2), { prepare: prepare.toString() });
+    for (const { path, fallback } of receipts) assert.deepEqual([path, fallback?.code], ["cpu", "gpu_failed"]);
+    assert.match(receipts[0].fallback.reason, /made by a test/);
+    assert.match(receipts[1].fallback.reason, /has failed on this page; reload it/);
+    close(embeddings, FEW.slice(0, 2));
+  });
+}
+
+test("a bundle without the GPU's module embeds on the CPU where it has the choice", { skip }, async () => {
+  const page = await browser.newPage();
+  await page.route("**/pennyroute_gpu_bg.wasm", (route) => route.fulfill({ status: 404 }));
+  await page.goto(server.url);
+  const { receipt, code } = await page.evaluate(async (from) => {
+    const { Encoder } = await import("/dist/encoder.js");
+    const { receipt } = await (await Encoder.load({ from })).embed(["Hi"]);
+    return { receipt, code: await Encoder.load({ from, path: "gpu" }).then(() => "loaded", (error) => error.code) };
+  }, "/encoder/manifest.json");
+  await page.close();
+  assert.deepEqual([receipt.path, receipt.fallback?.code, code], ["cpu", "gpu_failed", "bad_artifact"]);
+  assert.match(receipt.fallback.reason, /pennyroute_gpu_bg\.wasm: HTTP 404/);
 });
 
 test("left the choice it measures both paths, and goes by that", { skip }, async () => {

@@ -4,18 +4,21 @@ import { existsSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { root } from "./hosts.mjs";
 
-const out = join(root, "models/train/out");
-const REFERENCE = join(out, "encoder-reference");
+/** The folder in 8 bits; the others are beside it, their names with an ending. */
+const INT8 = process.env.PENNYROUTE_ENCODER ?? join(root, "models/train/out/encoder");
+const REFERENCE = `${INT8}-reference`;
+/** The encoder's folders, by the precision of their weights. */
+export const FOLDERS = { int8: INT8, float32: `${INT8}-float32` };
 
 /** Least cosine with onnxruntime's vectors, by the precision of the weights. */
 const LEAST = { int8: 0.998, float32: 0.9995 };
 
-/** The encoder's folder, or undefined; a run that may skip nothing fails without it. */
+/** The encoder's folder in 8 bits, or undefined; a run that may skip nothing fails without all three. */
 export function findEncoder() {
-  const folder = process.env.PENNYROUTE_ENCODER ?? join(out, "encoder");
-  const missing = [join(folder, "manifest.json"), REFERENCE].find((path) => !existsSync(path));
-  if (missing === undefined) return folder;
-  const told = `there is no ${missing} (python models/train/encoder.py makes it)`;
+  const needed = [...Object.values(FOLDERS).map((folder) => join(folder, "manifest.json")), join(REFERENCE, "ids.json")];
+  const missing = needed.find((path) => !existsSync(path));
+  if (missing === undefined) return INT8;
+  const told = `there is no ${missing} (npm run encoder makes it)`;
   if (process.env.PENNYROUTE_NO_SKIP === "1") throw new Error(told);
   console.error(`SKIP: ${told}: THE ENCODER IS NOT TESTED`);
   return undefined;
@@ -29,6 +32,9 @@ export function texts() {
   const lines = readFileSync(join(root, "tests/fixtures/encoder-texts.jsonl"), "utf8").trim().split("\n");
   return lines.map((line) => JSON.parse(line).text);
 }
+
+/** Their tokens, as their publisher's tokenizer cuts them. */
+export const tokens = () => JSON.parse(readFileSync(join(REFERENCE, "ids.json"), "utf8"));
 
 /** What onnxruntime makes of the texts with a folder's weights, and how close to it others must come. */
 export function reference(folder) {

@@ -268,7 +268,7 @@ for (const code of ["device_lost", "gpu_out_of_memory", "gpu_failed"]) {
   });
 }
 
-test("a GPU that fails at the start, by its limits or a trap, is none; an error of ours is thrown", { skip }, async () => {
+test("a GPU that fails at the start, by its limits or a trap, is none; an error of ours is thrown where it was asked for", { skip }, async () => {
   for (const [start, code] of [[fault("gpu_limits"), "gpu_limits"], [() => { throw new WebAssembly.RuntimeError("unreachable"); }, "gpu_failed"]]) {
     for (const path of ["auto", "gpu"]) {
       const encoder = await Core.load({ from: url, path }, host({ start: async () => start() }).it);
@@ -277,8 +277,13 @@ test("a GPU that fails at the start, by its limits or a trap, is none; an error 
       encoder.free();
     }
   }
-  const broken = Core.load({ from: url }, host({ start: async () => fault("bad_artifact")() }).it);
-  await assert.rejects(broken, refused("bad_artifact", /made up/));
+  // A module that is not in the bundle is one only where nobody asked for it.
+  const { it } = host({ start: async () => fault("bad_artifact")() });
+  await assert.rejects(Core.load({ from: url, path: "gpu" }, it), refused("bad_artifact", /made up/));
+  const encoder = await Core.load({ from: url }, it);
+  const { receipt } = await encoder.embed(["Hi"]);
+  assert.deepEqual([receipt.path, receipt.fallback], ["cpu", { code: "gpu_failed", reason: "made up: bad_artifact" }]);
+  encoder.free();
 });
 
 test("where the CPU has no file to step in with, the error says what for", { skip }, async () => {
@@ -311,6 +316,14 @@ test("calls at the same time get their own vectors, and freed in between they ar
   const cut = encoder.embed(long);
   encoder.free();
   await assert.rejects(cut, refused("bad_request", /freed/));
+});
+
+test("freed when the last part is there, a call still brings its vectors", { skip }, async () => {
+  for (const path of ["gpu", "cpu"]) {
+    const encoder = await Core.load({ from: url, path }, host().it);
+    const { embeddings, receipt } = await encoder.embed(["Hi"], { onProgress: () => encoder.free() });
+    assert.deepEqual([embeddings.length, receipt.path, receipt.adapter], [384, path, path === "gpu" ? "made up" : null]);
+  }
 });
 
 // ---- The calibration by itself, in made-up time

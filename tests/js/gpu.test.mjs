@@ -1,34 +1,24 @@
 // The encoder on the GPU in headless Chromium, on its software adapter, against onnxruntime.
 
 import assert from "node:assert/strict";
-import { existsSync, readFileSync } from "node:fs";
-import { dirname, join } from "node:path";
+import { readFileSync } from "node:fs";
+import { join } from "node:path";
 import test, { after } from "node:test";
 import { findChromium, launch, serve } from "./browser.mjs";
+import { findEncoder, FOLDERS, leastCosine, reference, tokens } from "./encoder-files.mjs";
 import { root } from "./hosts.mjs";
 
-const folder = process.env.PENNYROUTE_ENCODER ?? join(root, "models/train/out/encoder");
-const reference = join(dirname(folder), "encoder-reference");
-
-/** Whether models/train/encoder.py has made the encoder; a run that may skip nothing fails without it. */
-function hasEncoder() {
-  if (existsSync(join(folder, "encoder.safetensors")) && existsSync(join(reference, "ids.json"))) return true;
-  if (process.env.PENNYROUTE_NO_SKIP === "1") throw new Error(`there is no encoder in ${folder}`);
-  console.error(`SKIP: there is no encoder in ${folder} (make it by models/train/encoder.py): WEBGPU IS NOT TESTED`);
-  return false;
-}
-
 const executable = findChromium();
-const skip = executable === undefined || !hasEncoder();
+const skip = executable === undefined || findEncoder() === undefined;
+const packed = (folder) => readFileSync(join(folder, "encoder.safetensors"));
 const server = await serve(root, skip ? {} : {
   "/": "<!doctype html><title>test</title>",
-  "/int8": readFileSync(join(folder, "encoder.safetensors")),
-  "/float32": readFileSync(join(`${folder}-float32`, "encoder.safetensors")),
+  ...Object.fromEntries(Object.entries(FOLDERS).map(([precision, folder]) => [`/${precision}`, packed(folder)])),
 });
 const browser = skip ? undefined : await launch(executable, { gpu: true });
 const page = await browser?.newPage();
 await page?.goto(server.url);
-const texts = skip ? [] : JSON.parse(readFileSync(join(reference, "ids.json"), "utf8"));
+const texts = skip ? [] : tokens();
 
 after(async () => {
   await browser?.close();
@@ -49,17 +39,10 @@ function inPage(work, argument, target = page) {
   }, { work: work.toString(), argument });
 }
 
-function leastCosine(embeddings, name, indices) {
-  const bytes = readFileSync(join(reference, name));
-  const expected = new Float32Array(bytes.buffer, bytes.byteOffset, bytes.length / 4);
-  const dot = (row, i) => row.reduce((sum, x, at) => sum + x * expected[i * row.length + at], 0);
-  return Math.min(...indices.map((i, row) => dot(embeddings.slice(row * 384, (row + 1) * 384), i)));
-}
-
 // Both sides are of unit length. int8 is held against onnxruntime on the same int8 weights; every third text in
 // float32, because a software adapter takes its time.
-for (const [file, name, least, step] of [["/int8", "int8.bin", 0.998, 1], ["/float32", "float32.bin", 0.9995, 3]]) {
-  test(`Chromium embeds as onnxruntime does: ${file.slice(1)}`, { skip }, async (t) => {
+for (const [weights, step] of [["int8", 1], ["float32", 3]]) {
+  test(`Chromium embeds as onnxruntime does: ${weights}`, { skip }, async (t) => {
     const indices = [...texts.keys()].filter((i) => i % step === 0);
     const { adapter, precision, dimensions, embeddings, ms } = await inPage(async ({ open, batch }, { file, texts }) => {
       const encoder = await open(file);
@@ -69,12 +52,14 @@ for (const [file, name, least, step] of [["/int8", "int8.bin", 0.998, 1], ["/flo
       const ms = performance.now() - start;
       encoder.free();
       return { adapter, precision, dimensions, embeddings, ms };
-    }, { file, texts: indices.map((i) => texts[i]) });
-    const cosine = leastCosine(embeddings, name, indices);
+    }, { file: `/${weights}`, texts: indices.map((i) => texts[i]) });
+    const { vectors, least } = reference(FOLDERS[weights]);
+    const expected = Float32Array.from(indices.flatMap((i) => [...vectors.subarray(i * dimensions, (i + 1) * dimensions)]));
+    const cosine = leastCosine(embeddings, expected, dimensions);
     t.diagnostic(`${precision} on ${adapter}: least cosine ${cosine.toFixed(7)}; ${(indices.length / ms * 1000).toFixed(1)} texts/s`);
     assert.equal(dimensions, 384);
     assert.equal(embeddings.length, 384 * indices.length);
-    assert.ok(file === "/int8" ? precision === "int8" : ["f16", "f32"].includes(precision), precision);
+    assert.ok(weights === "int8" ? precision === "int8" : ["f16", "f32"].includes(precision), precision);
     assert.ok(cosine >= least, `${cosine}`);
   });
 }

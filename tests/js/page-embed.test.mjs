@@ -155,6 +155,15 @@ describe("page: near-duplicates", { skip }, () => {
     await slot("embed-left").getByText("1 of them left out").waitFor();
     await page.locator("#plan .outcome[aria-busy=false]").waitFor();
     await page.locator("#plan [data-slot=figures]").getByText(/of 7 answers/).waitFor();
+    // Of two in a row the last one counts.
+    await slot("embed-threshold").evaluate((input) => {
+      for (const value of ["0.5", "0.95"]) {
+        input.value = value;
+        input.dispatchEvent(new Event("change"));
+      }
+    });
+    await page.locator("#plan [data-slot=figures]").getByText(/of 5 answers/).waitFor();
+    assert.match(await slot("embed-left").textContent(), /^3 of them left out/);
     await page.getByLabel("Leave them out of the plan").uncheck();
     await page.locator("#plan [data-slot=figures]").getByText(/of 8 answers/).waitFor();
     assert.deepEqual((await savedPlan(opened)).plan.models, before.plan.models);

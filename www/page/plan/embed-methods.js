@@ -3,6 +3,7 @@
  * batch, finds its near-duplicates. All of it stays in that thread.
  */
 import { Encoder } from "pennyroute/encoder";
+import { lacking as lackingGpu } from "../../../src/js/encoder-adapter.js";
 import { nearDuplicates } from "./duplicates.js";
 import { npy } from "./npy.js";
 
@@ -30,7 +31,7 @@ let lacking;
 export const methods = {
   /** Whether there is an encoder beside the page, and why there is no GPU, if there is none. */
   async about() {
-    lacking ??= whyNoGpu();
+    lacking ??= lackingGpu();
     return { beside: BESIDE !== null, lacking: await lacking };
   },
 
@@ -113,10 +114,4 @@ async function sampled(requests, path, signal) {
 /** Texts a second. @param {import("pennyroute/encoder").EncoderReceipt} receipt */
 function rate({ texts, elapsed_us: elapsed }) {
   return { texts, per_second: texts / (elapsed / 1e6) };
-}
-
-async function whyNoGpu() {
-  if (!navigator.gpu) return "this browser has no WebGPU";
-  const adapter = await navigator.gpu.requestAdapter().catch(() => null);
-  return adapter ? null : "WebGPU offers no adapter";
 }

@@ -52,15 +52,13 @@ export function embedCard(slot, app, onPlan) {
     slot["embed-start"].textContent = `Embed ${prompts === 1 ? "the prompt" : `${count(prompts)} prompts`}`;
   }
 
-  /** Does something in place of what was being done, its progress shown. @param {(options: object) => Promise<void>} task */
+  /** Does something in place of what was being done. @param {(signal: AbortSignal) => Promise<void>} task */
   async function run(task) {
     working.abort();
     const mine = (working = new AbortController());
     slot["embed-error"].hidden = true;
-    stage("work");
-    slot["embed-cancel"].focus();
     try {
-      await task({ signal: mine.signal, onProgress: watch() });
+      await task(mine.signal);
       mine.signal.throwIfAborted();
     } catch (error) {
       if (mine !== working) return;
@@ -88,12 +86,15 @@ export function embedCard(slot, app, onPlan) {
     };
   }
 
-  const embed = () => run(async (options) => {
+  const embed = () => run(async (signal) => {
+    stage("work");
+    slot["embed-cancel"].focus();
+    const options = { signal, onProgress: watch() };
     const path = form.elements.path.value;
     await leaveOut(false);
     const done = await ask("embed", path, options);
     const near = await ask("duplicates", threshold.valueAsNumber, options);
-    options.signal.throwIfAborted();
+    signal.throwIfAborted();
     slot["embed-state"].textContent = `${count(done.receipt.texts)} embedded on the ${NAMES[done.receipt.path]}`;
     slot["embed-figures"].replaceChildren(...figures(done));
     slot["embed-why"].textContent = pathReason(done);
@@ -103,12 +104,12 @@ export function embedCard(slot, app, onPlan) {
   });
 
   /** Another threshold. */
-  const compare = async () => {
-    if (!threshold.checkValidity()) return;
-    const near = await ask("duplicates", threshold.valueAsNumber, { onProgress: () => {} });
+  const compare = () => run(async (signal) => {
+    const near = await ask("duplicates", threshold.valueAsNumber, { signal, onProgress: () => {} });
+    signal.throwIfAborted();
     showNear(near);
     if (slot["embed-out"].checked) await leaveOut(true);
-  };
+  });
 
   function showNear({ count: many, first }) {
     const share = many === 0 ? "No prompt repeats" : `${count(many)} of ${count(prompts)} prompts ${many === 1 ? "repeats" : "repeat"}`;
@@ -153,7 +154,7 @@ export function embedCard(slot, app, onPlan) {
     }
   };
   slot["embed-cancel"].onclick = () => working.abort();
-  threshold.onchange = compare;
+  threshold.onchange = () => threshold.checkValidity() && compare();
   slot["embed-out"].onchange = () => leaveOut(slot["embed-out"].checked);
   slot["embed-npy"].onclick = async () => save(await ask("npy"), `${name}-embeddings.npy`);
 
