@@ -29,6 +29,9 @@ const REACH: f32 = 32_767.0;
 /// summed in parts.
 const PART: usize = 256;
 
+/// Bytes of activations that are used over and over: most of a first cache, beside a panel.
+const CACHED: usize = 36 << 10;
+
 /// A pair of inputs for each output of a panel.
 type Weights = [i8; 2 * PANEL];
 
@@ -106,16 +109,21 @@ impl Linear {
     fn by_tiles(&self, values: &[f32], out: &mut [f32], tile: impl Fn(&[Weights], &[Activations]) -> Tile) {
         let rounded = Rounded::new(values, self.inputs);
         let (pairs, rows) = (self.inputs / 2, rounded.scales.len());
-        for (panel, weights) in self.weights.chunks_exact(pairs).enumerate() {
-            let outputs = panel * PANEL..self.outputs.min((panel + 1) * PANEL);
-            for (group, activations) in rounded.groups.chunks_exact(pairs).enumerate() {
-                let tile = tile(weights, activations);
-                for (row, sums) in (group * ROWS..rows).zip(&tile) {
-                    let finished = self.finish(panel, sums, rounded.scales[row]);
-                    let out = &mut out[row * self.outputs..][outputs.clone()];
-                    match out.as_chunks_mut() {
-                        ([whole], _) => *whole = finished,
-                        (_, part) => part.copy_from_slice(&finished[..part.len()]),
+        // As many groups at a time as stay in the first cache, while all panels pass by.
+        let most = (CACHED / size_of_val(&rounded.groups[..pairs])).max(1);
+        for (block, groups) in rounded.groups.chunks(most * pairs).enumerate() {
+            for (panel, weights) in self.weights.chunks_exact(pairs).enumerate() {
+                let outputs = panel * PANEL..self.outputs.min((panel + 1) * PANEL);
+                for (group, activations) in groups.chunks_exact(pairs).enumerate() {
+                    let tile = tile(weights, activations);
+                    let first = (block * most + group) * ROWS;
+                    for (row, sums) in (first..rows).zip(&tile) {
+                        let finished = self.finish(panel, sums, rounded.scales[row]);
+                        let out = &mut out[row * self.outputs..][outputs.clone()];
+                        match out.as_chunks_mut() {
+                            ([whole], _) => *whole = finished,
+                            (_, part) => part.copy_from_slice(&finished[..part.len()]),
+                        }
                     }
                 }
             }
