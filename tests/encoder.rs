@@ -114,12 +114,16 @@ fn what_is_no_encoder_is_refused() {
     assert_eq!(none.to_string(), "artifact `manifest.json`: names no file for `onnx`");
 }
 
+const TEXTS: [&str; 3] = ["Hi, how are you?", "", "What is 12 × 7?"];
+
 /// Runs `pennyroute embed` on three texts with more arguments, and gives its last line as JSON, and the vectors.
 fn embed_command(encoder: &Path, more: &[&str], adapters: bool) -> (serde_json::Value, Vec<f32>) {
     let folder = tempfile::tempdir().unwrap();
     let (queries, out) = (folder.path().join("queries.jsonl"), folder.path().join("vectors.npy"));
-    let lines = ["Hi, how are you?", "", "What is 12 × 7?"]
-        .map(|text| serde_json::json!({ "query_id": text.len().to_string(), "text": text }).to_string());
+    let line = |(i, text): (usize, &&str)| {
+        serde_json::json!({ "query_id": i.to_string(), "text": text }).to_string()
+    };
+    let lines: Vec<String> = TEXTS.iter().enumerate().map(line).collect();
     std::fs::write(&queries, lines.join("\n")).unwrap();
     let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_pennyroute"));
     command.arg("embed").arg("--queries").arg(&queries).arg("--encoder").arg(encoder).arg("--out").arg(&out);
@@ -141,7 +145,7 @@ fn embed_command(encoder: &Path, more: &[&str], adapters: bool) -> (serde_json::
 fn the_command_writes_what_the_library_gives_and_says_why_not_on_the_gpu() {
     let folder = folder("");
     let Some((tokenizer, encoder)) = encoder(&folder) else { return };
-    let batch = tokenizer.batch(["Hi, how are you?", "", "What is 12 × 7?"]).unwrap();
+    let batch = tokenizer.batch(TEXTS).unwrap();
     let expected = encoder.vectors(&batch).unwrap();
     let (receipt, vectors) = embed_command(&folder, &["--device", "cpu"], true);
     assert_eq!(vectors, expected);
