@@ -53,8 +53,8 @@ pub struct GpuEncoder {
 impl GpuEncoder {
     /// Opens a packed encoder (`encoder.safetensors`) on the GPU.
     ///
-    /// Fails with [`Error::Artifact`](crate::Error::Artifact) for a bad file, and with [`Error::Gpu`](crate::Error::Gpu) where there is no adapter, or
-    /// one that is too small for the weights.
+    /// Fails with [`Error::Artifact`](crate::Error::Artifact) for a bad file, and with
+    /// [`Error::Gpu`](crate::Error::Gpu) where there is no adapter, or one that is too small for the weights.
     pub async fn new(packed: &[u8]) -> Result<Self> {
         Self::with_caps(packed, &Caps::default()).await
     }
