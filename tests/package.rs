@@ -22,7 +22,7 @@ fn the_crate_holds_what_it_needs_and_no_more() {
     let meant = |file: &str| {
         let extension = Path::new(file).extension().and_then(|it| it.to_str()).unwrap_or_default();
         match file.split_once('/') {
-            Some(("src", _)) => extension == "rs",
+            Some(("src", _)) => extension == "rs" || extension == "wgsl",
             Some(("models", name)) => !name.contains('/'),
             Some(_) => false,
             None => {

@@ -160,7 +160,7 @@ describe("page", { skip: executable === undefined }, () => {
   test("the policy is kept over a reload, and a link carries it", async () => {
     const { page, context, view, problems, close } = await open();
     await next(page, () => view.getByLabel("Deny").fill("openai/*"));
-    await view.getByLabel("Answers in JSON").check();
+    await next(page, () => view.getByLabel("Answers in JSON").check());
     await page.locator("#kept").filter({ hasText: "your policy" }).waitFor();
     await page.reload();
     await page.locator("#plot .plot-svg").waitFor();
