@@ -12,7 +12,7 @@ use walrus::{FunctionBuilder, FunctionId, FunctionKind, Module};
 use wasm_bindgen_cli_support::Bindgen;
 
 /// Parts of tract that the linker keeps, because a table of theirs names them, and that nothing calls:
-/// the operators of `predict::onnx` need none of it. A call would trap, and become an error of code
+/// the operators of `onnx::operators` need none of it. A call would trap, and become an error of code
 /// `internal`; the parity tests run every path that there is.
 const UNREACHED: [&[&str]; 16] = [
     &["rustfft"],

@@ -19,7 +19,7 @@ import { z } from "zod";
 import { simulatedProviders, startGateway } from "../../src/js/tools/gateway.mjs";
 import { root } from "../../src/js/tools/shell.mjs";
 import { startSimulator } from "../../worker/simulator.mjs";
-import { pythonEnvironment } from "./python.mjs";
+import { pythonEnvironment } from "../../src/js/tools/python.mjs";
 
 const KEY = "client-key-1";
 const ASKED = "Why is the sky blue?";

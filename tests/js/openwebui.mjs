@@ -7,7 +7,7 @@ import { createServer } from "node:http";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
-import { pythonEnvironment } from "./python.mjs";
+import { pythonEnvironment } from "../../src/js/tools/python.mjs";
 
 export const PIECES = ["The tide ", "comes in, ", "and goes."];
 /** It takes ten seconds or so; on a busy machine, some times that. */

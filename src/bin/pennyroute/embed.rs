@@ -6,14 +6,14 @@ use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use pennyroute::eval::data::{Queries, QueryRow};
-use pennyroute::eval::file::{self, bad};
+use pennyroute::eval::file::bad;
 use pennyroute::{Encoder, EncoderManifest, Error, GpuEncoder, OnnxEncoder, Result, TokenBatch};
 use pollster::block_on;
 use rayon::prelude::*;
 use serde::Serialize;
 use serde_json::json;
 
-use crate::setup::progress;
+use crate::setup::{encoder_manifest, progress};
 use crate::show;
 
 /// Texts that are embedded together.
@@ -69,16 +69,7 @@ pub fn run(args: &Args) -> Result<()> {
     if args.out.extension().is_none_or(|extension| extension != "npy") {
         return Err(bad(&args.out, 0, "is not named .npy, the one format that there is"));
     }
-    let manifest_path = args.encoder.join("manifest.json");
-    let json = file::read(&manifest_path).map_err(|error| match error {
-        Error::Input { file, line, what } => Error::Input {
-            file,
-            line,
-            what: format!("{what} (npm run encoder makes it, --encoder names it)"),
-        },
-        other => other,
-    })?;
-    let manifest = EncoderManifest::from_json(&json).map_err(|e| bad(&manifest_path, 0, e))?;
+    let manifest = encoder_manifest(&args.encoder)?;
     let tokenizer = manifest.tokenizer(|file| read(&args.encoder, file))?;
     let mut paths = Paths::open(args, manifest)?;
     let mut queries = Queries::open(&args.queries)?;
@@ -162,12 +153,11 @@ impl<'a> Paths<'a> {
     }
 
     fn cpu(&mut self) -> Result<&OnnxEncoder> {
-        if self.cpu.is_none() {
-            self.cpu = Some(self.manifest.onnx(|file| read(self.folder, file))?);
-        }
-        self.cpu
-            .as_ref()
-            .ok_or_else(|| Error::Internal { what: "the encoder was loaded a line above".into() })
+        let cpu = match self.cpu.take() {
+            Some(cpu) => cpu,
+            None => self.manifest.onnx(|file| read(self.folder, file))?,
+        };
+        Ok(self.cpu.insert(cpu))
     }
 
     /// Leaves the GPU to itself if it is the GPU that failed.

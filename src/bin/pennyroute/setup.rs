@@ -61,8 +61,7 @@ impl EncoderArgs {
     /// The encoder that was named, if it is the one that the artifacts were trained with.
     pub fn embedder(&self, parameters: &Parameters) -> Result<Option<Embedder>> {
         let Some(folder) = &self.folder else { return Ok(None) };
-        let path = folder.join("manifest.json");
-        let manifest = EncoderManifest::from_json(&file::read(&path)?).map_err(|e| bad(&path, 0, e))?;
+        let (path, manifest) = (folder.join("manifest.json"), encoder_manifest(folder)?);
         match &parameters.encoder {
             None => {
                 return Err(bad(
@@ -80,6 +79,14 @@ impl EncoderArgs {
         let read = |name: &str| fs::read(folder.join(name)).ok();
         Ok(Some(Embedder { tokenizer: manifest.tokenizer(read)?, encoder: manifest.onnx(read)? }))
     }
+}
+
+/// The manifest in an encoder's folder.
+pub fn encoder_manifest(folder: &Path) -> Result<EncoderManifest> {
+    let path = folder.join("manifest.json");
+    let missing =
+        |e| bad(&path, 0, format!("cannot be read: {e} (npm run encoder makes it, --encoder names it)"));
+    EncoderManifest::from_json(&fs::read(&path).map_err(missing)?).map_err(|e| bad(&path, 0, e))
 }
 
 impl Embedder {

@@ -6,7 +6,7 @@ import { createHash } from "node:crypto";
 import { existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
-import { pythonEnvironment } from "../../../tests/js/python.mjs";
+import { pythonEnvironment } from "./python.mjs";
 import { root } from "./shell.mjs";
 
 const train = join(root, "models", "train");

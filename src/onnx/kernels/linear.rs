@@ -8,8 +8,8 @@
 //! ±32,767. Activations of 16 bits cost no more than of 8 here: the instruction that multiplies pairs of 16 bits and adds
 //! them up is the fastest product of integers that plain wasm SIMD, SSE2 and AVX2 have, and an error of 2⁻¹⁶ is far below
 //! that of the weights. So the answer is that of float32 activations. Relaxed SIMD multiplies by 7 bits: with as many
-//! bits, in two halves, it was 1.1 times as fast (in Chromium, on a processor with VNNI), which is no second module worth;
-//! with 7 bits 2.4 times, but then vectors are off by more than we promise.
+//! bits, in two halves, it was 1.1 times as fast (once, in Chromium, on a processor with VNNI; the program was not kept),
+//! which is no second module worth; with 7 bits 2.4 times, but then vectors are off by more than we promise.
 //!
 //! A panel is [`PANEL`] outputs side by side, by pairs of inputs, and a group is [`ROWS`] rows of activations side by
 //! side: a tile of both walks along two pointers, and everything in between stays in registers.

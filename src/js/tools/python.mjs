@@ -1,9 +1,9 @@
-// Python programs that the tests run, each in an environment of its own under target/.
+// Python programs that tests and tools run, each in an environment of its own under target/.
 
 import { spawnSync } from "node:child_process";
 import { existsSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
-import { ask, root } from "../../src/js/tools/shell.mjs";
+import { ask, root } from "./shell.mjs";
 
 /**
  * The folder with the programs of the environment `name`, made where it is missing, or why there is none.
