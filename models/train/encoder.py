@@ -12,8 +12,9 @@ and onnxruntime's embeddings of the texts of a .jsonl or .jsonl.gz file (field `
     OUT/int8.bin       the same of ENCODER/encoder.onnx, which has to be there
 
 In int8, weights are symmetric (-127 to 127) with one scale per output channel (rounding.py); word rows have one each. All else,
-activations included, is float32 in the file. A linear layer is the function `pennyroute::QuantizedLinear`, whose body is made
-of standard operators: a runtime that knows the name runs a kernel of its own, any other runs the body.
+activations included, is float32 in the file. Texts of a batch stand one after another, without padding; `ends` says where each
+ends. What depends on that (attention, pooling) and a linear layer in int8 are functions of the domain `pennyroute`, whose bodies
+are made of standard operators: a runtime that knows their names runs kernels of its own, any other runs the bodies.
 """
 
 import argparse
@@ -35,11 +36,14 @@ HERE = Path(__file__).resolve().parent
 CACHE = HERE / "out"
 ROUNDED_ON = HERE / "chat_anchors.jsonl"
 FIXTURE = HERE.parents[1] / "tests/fixtures/encoder-texts.jsonl"
-REVISION = 1  # of the artifacts, a part of their version
+REVISION = 2  # of the artifacts, a part of their version
 MAX_TOKENS = 256  # [CLS] and [SEP] included: what the model's publishers cut at
 CLS, SEP = 101, 102
 EPSILON = 1e-12
 OPSET, DOMAIN = 23, "pennyroute"
+OPSETS = [helper.make_opsetid("", OPSET), helper.make_opsetid(DOMAIN, 1)]
+# Query, key and value are one layer in the file.
+JOINED, PARTS = "attention.self.qkv", [f"attention.self.{part}" for part in ("query", "key", "value")]
 WORDS, POSITIONS = "embeddings.word_embeddings.weight", "embeddings.position_embeddings.weight"
 TOKEN_TYPES = "embeddings.token_type_embeddings.weight"
 
@@ -62,18 +66,32 @@ def packed(cache: Path, precision: str) -> tuple[dict[str, np.ndarray], int]:
 def hessians(cache: Path, tensors: dict[str, np.ndarray], layers: int) -> dict[str, np.ndarray]:
     """Σ xᵀx of what goes into each linear layer, by the name of its weight, over texts of our own that all count alike."""
     model = graph(tensors, layers)
-    inputs = {node.input[1]: node.input[0] for node in model.graph.node if node.op_type == "MatMul"}
+    products = [node for node in model.graph.node if node.op_type == "MatMul"]
+    inputs = {part: node.input[0] for node in products for part in parts(node.input[1])}
     names = sorted(set(inputs.values()))
     model.graph.output.extend(helper.make_tensor_value_info(name, TensorProto.FLOAT, None) for name in names)
     session, sums = Session(model).session, dict.fromkeys(names, np.float32(0))
     for ids in tokenize(cache, ["", *texts_of(ROUNDED_ON, None)]):
-        for name, x in zip(names, session.run(names, {"input_ids": np.array(ids, np.int64)})):
+        for name, x in zip(names, session.run(names, ragged([ids]))):
             sums[name] = sums[name] + x.T @ x / len(x)
     return {weight: sums[name] for weight, name in inputs.items()}
 
 
+def parts(name: str) -> list[str]:
+    """The tensors that a tensor of the file is made of, one below the other."""
+    return [name.replace(JOINED, part) for part in PARTS] if JOINED in name else [name]
+
+
+def ragged(ids: list[list[int]]) -> dict[str, np.ndarray]:
+    """The graph's inputs for a batch of texts."""
+    return {"input_ids": np.concatenate(ids).astype(np.int64),
+            "position_ids": np.concatenate([np.arange(len(row)) for row in ids]),
+            "ends": np.cumsum([len(row) for row in ids])}
+
+
 def graph(tensors: dict[str, np.ndarray], layers: int) -> onnx.ModelProto:
-    """`input_ids` int64 [n], [CLS] and [SEP] included, to `embedding` float32 [384] of unit length."""
+    """`input_ids` int64 [n], the tokens of t texts, [CLS] and [SEP] included, one text after another; `position_ids` int64 [n],
+    each token's place in its text; `ends` int64 [t], where each text ends; to `embeddings` float32 [t, 384] of unit length."""
     nodes: list[onnx.NodeProto] = []
     constants: dict[str, onnx.TensorProto] = {}
     quantized = any(value.dtype == np.int8 for value in tensors.values())
@@ -84,7 +102,7 @@ def graph(tensors: dict[str, np.ndarray], layers: int) -> onnx.ModelProto:
         return name
 
     def constant(name: str, value: np.ndarray | None = None) -> str:
-        value = tensors[name] if value is None else value
+        value = np.concatenate([tensors[part] for part in parts(name)]) if value is None else value
         constants[name] = numpy_helper.from_array(np.ascontiguousarray(value), name)
         return name
 
@@ -103,45 +121,96 @@ def graph(tensors: dict[str, np.ndarray], layers: int) -> onnx.ModelProto:
         weight, bias = name + ".weight", constant(name + ".bias")
         if quantized:
             return node("QuantizedLinear", x, constant(weight), constant(weight + ".scale"), bias, domain=DOMAIN)
-        return node("Add", node("MatMul", x, constant(weight, tensors[weight].T)), bias)
+        return node("Add", node("MatMul", x, constant(weight, np.concatenate([tensors[part] for part in parts(weight)]).T)), bias)
 
     def norm(name: str, x: str) -> str:
         return node("LayerNormalization", x, constant(name + ".weight"), constant(name + ".bias"), axis=-1, epsilon=EPSILON)
 
-    positions = node("Slice", constant(POSITIONS), axis(0), node("Shape", "input_ids"), axis(0))
-    x = norm("embeddings.LayerNorm", node("Add", rows(WORDS, "input_ids"), positions))
+    x = norm("embeddings.LayerNorm", node("Add", rows(WORDS, "input_ids"), node("Gather", constant(POSITIONS), "position_ids")))
     for layer in range(layers):
         at = f"encoder.layer.{layer}."
-        qkv = [node("Unsqueeze", linear(f"{at}attention.self.{part}", x), axis(0)) for part in ("query", "key", "value")]
-        context = node("Squeeze", node("Attention", *qkv, q_num_heads=HEADS, kv_num_heads=HEADS), axis(0))
+        context = node("RaggedAttention", linear(at + JOINED, x), "ends", num_heads=HEADS, domain=DOMAIN)
         x = norm(at + "attention.output.LayerNorm", node("Add", x, linear(at + "attention.output.dense", context)))
         inner = node("Gelu", linear(at + "intermediate.dense", x))
         x = norm(at + "output.LayerNorm", node("Add", x, linear(at + "output.dense", inner)))
-    mean = node("ReduceMean", x, axis(0), keepdims=0)
-    nodes.append(helper.make_node("Div", [mean, node("ReduceL2", mean, axis(0), keepdims=1)], ["embedding"], name="embedding"))
+    mean = node("RaggedMean", x, "ends", domain=DOMAIN)
+    nodes.append(helper.make_node("Div", [mean, node("ReduceL2", mean, axis(1), keepdims=1)], ["embeddings"], name="embeddings"))
 
     model = helper.make_model(
         helper.make_graph(
             nodes, "all-MiniLM-L6-v2",
-            [helper.make_tensor_value_info("input_ids", TensorProto.INT64, ["n"])],
-            [helper.make_tensor_value_info("embedding", TensorProto.FLOAT, [tensors[WORDS].shape[1]])],
+            [helper.make_tensor_value_info(name, TensorProto.INT64, [size])
+             for name, size in (("input_ids", "n"), ("position_ids", "n"), ("ends", "t"))],
+            [helper.make_tensor_value_info("embeddings", TensorProto.FLOAT, ["t", tensors[WORDS].shape[1]])],
             list(constants.values())),
-        producer_name="pennyroute", functions=[quantized_linear()] if quantized else [],
-        opset_imports=[helper.make_opsetid("", OPSET), *([helper.make_opsetid(DOMAIN, 1)] if quantized else [])])
+        producer_name="pennyroute", opset_imports=OPSETS,
+        functions=[text_of_token(), ragged_attention(), ragged_mean(), *([quantized_linear()] if quantized else [])])
     model.ir_version = 11
     onnx.checker.check_model(model)
     return model
 
 
+def function(name: str, inputs: list[str], body: str, attributes: tuple[str, ...] = ()) -> onnx.FunctionProto:
+    """A function of the file, its body in ONNX's textual syntax; it gives `y`."""
+    signature = f"{name}{'<' + ', '.join(attributes) + '>' if attributes else ''}({', '.join(inputs)})"
+    return onnx.parser.parse_function(
+        f'<domain: "{DOMAIN}", opset_import: ["" : {OPSET}, "{DOMAIN}" : 1]> {signature} => (y) {{ {body} }}')
+
+
 def quantized_linear() -> onnx.FunctionProto:
     """x float32 [n, k], weight int8 [m, k], scale float32 [m], bias float32 [m] to float32 [n, m]."""
-    return helper.make_function(
-        DOMAIN, "QuantizedLinear", ["x", "weight", "scale", "bias"], ["y"],
-        [helper.make_node("DequantizeLinear", ["weight", "scale"], ["rows"], axis=0),
-         helper.make_node("Transpose", ["rows"], ["columns"], perm=[1, 0]),
-         helper.make_node("MatMul", ["x", "columns"], ["product"]),
-         helper.make_node("Add", ["product", "bias"], ["y"])],
-        [helper.make_opsetid("", OPSET)])
+    return function("QuantizedLinear", ["x", "weight", "scale", "bias"], """
+        rows = DequantizeLinear<axis: int = 0>(weight, scale)
+        columns = Transpose<perm: ints = [1, 0]>(rows)
+        product = MatMul(x, columns)
+        y = Add(product, bias)""")
+
+
+def text_of_token() -> onnx.FunctionProto:
+    """x [n, …] and ends int64 [t], ascending to n, to int64 [n, 1]: which text each row belongs to."""
+    return function("TextOfToken", ["x", "ends"], """
+        zero = Constant<value_int: int = 0>()
+        one = Constant<value_int: int = 1>()
+        axis = Constant<value_ints: ints = [1]>()
+        length = Shape<start: int = 0, end: int = 1>(x)
+        n = Squeeze(length)
+        tokens = Range(zero, n, one)
+        column = Unsqueeze(tokens, axis)
+        past = GreaterOrEqual(column, ends)
+        counted = Cast<to: int = 7>(past)
+        y = ReduceSum(counted, axis)""")
+
+
+def ragged_attention() -> onnx.FunctionProto:
+    """qkv float32 [n, 3·w], query, key and value side by side, and ends int64 [t] to float32 [n, w]: attention within texts."""
+    return function("RaggedAttention", ["qkv", "ends"], """
+        text = pennyroute.TextOfToken(qkv, ends)
+        others = Transpose<perm: ints = [1, 0]>(text)
+        mask = Equal(text, others)
+        axis = Constant<value_ints: ints = [0]>()
+        batch = Unsqueeze(qkv, axis)
+        q, k, v = Split<axis: int = 2, num_outputs: int = 3>(batch)
+        mixed = Attention<q_num_heads: int = @num_heads, kv_num_heads: int = @num_heads>(q, k, v, mask)
+        y = Squeeze(mixed, axis)""", ("num_heads",))
+
+
+def ragged_mean() -> onnx.FunctionProto:
+    """x float32 [n, w] and ends int64 [t] to float32 [t, w]: each text's mean."""
+    return function("RaggedMean", ["x", "ends"], """
+        zero = Constant<value_int: int = 0>()
+        one = Constant<value_int: int = 1>()
+        axis = Constant<value_ints: ints = [1]>()
+        length = Shape(ends)
+        t = Squeeze(length)
+        texts = Range(zero, t, one)
+        column = Unsqueeze(texts, axis)
+        text = pennyroute.TextOfToken(x, ends)
+        tokens = Transpose<perm: ints = [1, 0]>(text)
+        own = Equal(column, tokens)
+        counted = Cast<to: int = 1>(own)
+        sums = MatMul(counted, x)
+        counts = ReduceSum(counted, axis)
+        y = Div(sums, counts)""")
 
 
 class Session:
@@ -155,12 +224,15 @@ class Session:
         # By default weights of 8 bits go to a kernel that rounds activations to 8 bits too, with .998 of the cosine left.
         options.add_session_config_entry("session.disable_quant_qdq", "1")
         self.session = onnxruntime.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
-        self.batched = len(self.session.get_inputs()[0].shape) == 2
+        self.ragged = len(self.session.get_inputs()) == 3
 
     def embed(self, ids: list[list[int]]) -> np.ndarray:
         """[texts, 384] float32."""
-        given = (np.array([row] if self.batched else row, np.int64) for row in ids)
-        return np.stack([self.session.run(None, {"input_ids": row})[0].reshape(-1) for row in given])
+        if self.ragged:  # A few at a time, so that the bodies of the file's functions are run as they are meant.
+            given = (ragged(ids[i : i + 5]) for i in range(0, len(ids), 5))
+        else:
+            given = ({"input_ids": np.array([row], np.int64)} for row in ids)
+        return np.concatenate([self.session.run(None, batch)[0] for batch in given])
 
 
 def tokenize(cache: Path, texts: list[str]) -> list[list[int]]:

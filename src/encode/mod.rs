@@ -81,6 +81,23 @@ impl TokenBatch {
         Ok(())
     }
 
+    /// The batch in parts of at most so many tokens, or of one text that has more.
+    #[cfg(feature = "router")]
+    pub(crate) fn runs(&self, tokens: usize) -> impl Iterator<Item = TokenBatch> {
+        let (mut start, mut text) = (0, 0);
+        std::iter::from_fn(move || {
+            let rest = &self.ends[text..];
+            let first = *rest.first()?;
+            let most = first.max(start + tokens as u32);
+            let ends = &rest[..rest.partition_point(|&end| end <= most)];
+            let end = ends.last().copied().unwrap_or(first);
+            let ids = self.ids[start as usize..end as usize].to_vec();
+            let part = TokenBatch { ids, ends: ends.iter().map(|end| end - start).collect() };
+            (start, text) = (end, text + ends.len());
+            Some(part)
+        })
+    }
+
     /// The batch in parts of at most so many texts.
     ///
     /// # Panics
@@ -129,6 +146,16 @@ mod tests {
         assert_eq!(parts.iter().map(TokenBatch::texts).collect::<Vec<_>>(), [3, 1]);
         assert!(parts.iter().flat_map(TokenBatch::iter).eq(batch.iter()));
         assert_eq!(TokenBatch::default().parts(3).count(), 0);
+    }
+
+    #[cfg(feature = "router")]
+    #[test]
+    fn runs_are_full_and_a_long_text_is_alone() {
+        let batch = TokenBatch::new((0..20).collect(), vec![2, 5, 6, 14, 15, 20]).unwrap();
+        let runs: Vec<TokenBatch> = batch.runs(6).collect();
+        assert_eq!(runs.iter().map(|run| run.ids().len()).collect::<Vec<_>>(), [6, 8, 6]);
+        assert!(runs.iter().flat_map(TokenBatch::iter).eq(batch.iter()));
+        assert_eq!(TokenBatch::default().runs(6).count(), 0);
     }
 
     #[test]

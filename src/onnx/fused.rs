@@ -1,8 +1,9 @@
 //! Operators of a transformer that tract runs by kernels of our own: tract's are made of several passes each, and
 //! it multiplies weights of 8 bits in float32 (in wasm, twice as slowly as the same network in 32 bits).
 //!
-//! `QuantizedLinear` is a function of `models/train/encoder.py`, whose body other runtimes use; the others are
-//! ONNX 23's, with the attributes and inputs that our networks have.
+//! `QuantizedLinear`, `RaggedAttention` and `RaggedMean` are functions of `models/train/encoder.py`, whose bodies other
+//! runtimes use; the others are ONNX 23's, with the attributes and inputs that our networks have. Ragged: rows of several
+//! texts one after another, and `ends [t]`, where each text ends, ascending to the number of rows.
 
 use std::sync::Arc;
 
@@ -37,20 +38,14 @@ pub(super) fn gelu(_: &ParsingContext, node: &NodeProto) -> Built {
     built(Kind::Gelu, 1)
 }
 
-/// `Attention(q, k, v)` of `[1, tokens, width]` each, without mask or past.
-pub(super) fn attention(_: &ParsingContext, node: &NodeProto) -> Built {
-    let heads: usize = node.get_attr("q_num_heads")?;
-    ensure!(
-        node.get_attr::<usize>("kv_num_heads")? == heads,
-        "Attention is known with as many heads in k and v as in q"
-    );
-    ensure!(node.get_attr_opt::<i64>("is_causal")?.unwrap_or(0) == 0, "Attention is known without a mask");
-    ensure!(node.get_attr_opt::<f32>("scale")?.is_none(), "Attention is known with the default scale");
-    ensure!(
-        node.get_attr_opt::<f32>("softcap")?.unwrap_or(0.0) == 0.0,
-        "Attention is known without a softcap"
-    );
-    built(Kind::Attention { heads }, 3)
+/// `RaggedAttention(qkv [n, 3 · width], ends)`, as `kernels::attention` has it.
+pub(super) fn ragged_attention(_: &ParsingContext, node: &NodeProto) -> Built {
+    built(Kind::RaggedAttention { heads: node.get_attr("num_heads")? }, 2)
+}
+
+/// `RaggedMean(x [n, width], ends)`: the mean of each text's rows, `[t, width]`.
+pub(super) fn ragged_mean(_: &ParsingContext, _: &NodeProto) -> Built {
+    built(Kind::RaggedMean, 2)
 }
 
 #[allow(clippy::unnecessary_wraps, reason = "the shape that tract asks of a builder")]
@@ -70,7 +65,8 @@ enum Kind {
     QuantizedLinear,
     LayerNorm { epsilon: f32 },
     Gelu,
-    Attention { heads: usize },
+    RaggedAttention { heads: usize },
+    RaggedMean,
 }
 
 impl Expansion for Node {
@@ -88,19 +84,29 @@ impl Expansion for Node {
         check_output_arity(outputs, 1)?;
         s.equals(&inputs[0].datum_type, f32::datum_type())?;
         s.equals(&outputs[0].datum_type, f32::datum_type())?;
-        if let Kind::QuantizedLinear = self.kind {
-            s.equals(&inputs[0].rank, 2)?;
-            s.equals(&inputs[1].rank, 2)?;
-            s.equals(&outputs[0].rank, 2)?;
-            s.equals(&inputs[0].shape[1], &inputs[1].shape[1])?;
-            s.equals(&outputs[0].shape[0], &inputs[0].shape[0])?;
-            return s.equals(&outputs[0].shape[1], &inputs[1].shape[0]);
+        match self.kind {
+            Kind::LayerNorm { .. } | Kind::Gelu => s.equals(&outputs[0].shape, &inputs[0].shape),
+            Kind::QuantizedLinear => {
+                s.equals(&inputs[0].rank, 2)?;
+                s.equals(&inputs[1].rank, 2)?;
+                s.equals(&outputs[0].rank, 2)?;
+                s.equals(&inputs[0].shape[1], &inputs[1].shape[1])?;
+                s.equals(&outputs[0].shape[0], &inputs[0].shape[0])?;
+                s.equals(&outputs[0].shape[1], &inputs[1].shape[0])
+            }
+            Kind::RaggedAttention { .. } | Kind::RaggedMean => {
+                s.equals(&inputs[0].rank, 2)?;
+                s.equals(&inputs[1].rank, 1)?;
+                s.equals(&inputs[1].datum_type, i64::datum_type())?;
+                s.equals(&outputs[0].rank, 2)?;
+                if let Kind::RaggedMean = self.kind {
+                    s.equals(&outputs[0].shape[0], &inputs[1].shape[0])?;
+                    return s.equals(&outputs[0].shape[1], &inputs[0].shape[1]);
+                }
+                s.equals(&outputs[0].shape[0], &inputs[0].shape[0])?;
+                s.given(&inputs[0].shape[1], |s, width| s.equals(&outputs[0].shape[1], width / 3))
+            }
         }
-        if let Kind::Attention { .. } = self.kind {
-            s.equals(&inputs[0].shape, &inputs[1].shape)?;
-            s.equals(&inputs[0].shape, &inputs[2].shape)?;
-        }
-        s.equals(&outputs[0].shape, &inputs[0].shape)
     }
 
     fn wire(&self, prefix: &str, model: &mut TypedModel, inputs: &[OutletId]) -> TractResult<TVec<OutletId>> {
@@ -133,20 +139,16 @@ impl Expansion for Node {
                 (Fused::LayerNorm { scale: scale.into(), shift: shift.into(), epsilon }, &inputs[..1])
             }
             Kind::Gelu => (Fused::Gelu, inputs),
-            Kind::Attention { heads } => {
-                let width = width()?;
-                let shape = &model.outlet_fact(inputs[0])?.shape;
-                ensure!(
-                    shape.rank() == 3 && shape[0].is_one(),
-                    "{prefix}: Attention is known of one text, [1, tokens, width]"
-                );
+            Kind::RaggedAttention { heads } => {
+                let width = width()? / 3;
                 ensure!(
                     heads > 0 && width.is_multiple_of(heads * kernels::HEAD_MULTIPLE),
                     "{prefix}: heads of {width} / {heads} numbers are not a multiple of {}",
                     kernels::HEAD_MULTIPLE
                 );
-                (Fused::Attention { width, heads }, inputs)
+                (Fused::RaggedAttention { width, heads }, inputs)
             }
+            Kind::RaggedMean => (Fused::RaggedMean { width: width()? }, inputs),
         };
         model.wire_node(prefix, op, inputs)
     }
@@ -158,7 +160,8 @@ enum Fused {
     Linear(Arc<Linear>),
     LayerNorm { scale: Arc<[f32]>, shift: Arc<[f32]>, epsilon: f32 },
     Gelu,
-    Attention { width: usize, heads: usize },
+    RaggedAttention { width: usize, heads: usize },
+    RaggedMean { width: usize },
 }
 
 // tract compares operators to merge equal ones; none of the constants is NaN in a file that works.
@@ -170,7 +173,8 @@ impl Op for Fused {
             Fused::Linear(_) => "QuantizedLinear",
             Fused::LayerNorm { .. } => "LayerNormalization",
             Fused::Gelu => "Gelu",
-            Fused::Attention { .. } => "Attention",
+            Fused::RaggedAttention { .. } => "RaggedAttention",
+            Fused::RaggedMean { .. } => "RaggedMean",
         };
         name.into()
     }
@@ -189,15 +193,29 @@ impl EvalOp for Fused {
                 linear.apply(x.as_slice::<f32>()?, out.try_as_plain_ram_mut()?.as_slice_mut::<f32>()?);
                 out
             }
-            Fused::Attention { width, heads } => {
-                let mut out = Tensor::zero::<f32>(inputs[0].shape())?;
-                let [q, k, v] = [
-                    inputs[0].try_as_plain_ram()?,
-                    inputs[1].try_as_plain_ram()?,
-                    inputs[2].try_as_plain_ram()?,
-                ];
-                let qkv = [q.as_slice::<f32>()?, k.as_slice::<f32>()?, v.as_slice::<f32>()?];
-                kernels::attention(qkv, *width, *heads, out.try_as_plain_ram_mut()?.as_slice_mut::<f32>()?);
+            Fused::RaggedAttention { width, heads } => {
+                let ends = ends(&inputs)?;
+                let mut out = Tensor::zero::<f32>(&[inputs[0].shape()[0], *width])?;
+                let qkv = inputs[0].try_as_plain_ram()?;
+                let mut into = out.try_as_plain_ram_mut()?;
+                kernels::attention(
+                    qkv.as_slice::<f32>()?,
+                    &ends,
+                    *width,
+                    *heads,
+                    into.as_slice_mut::<f32>()?,
+                );
+                out
+            }
+            Fused::RaggedMean { width } => {
+                let ends = ends(&inputs)?;
+                let mut out = Tensor::zero::<f32>(&[ends.len(), *width])?;
+                let x = inputs[0].try_as_plain_ram()?;
+                kernels::mean(
+                    x.as_slice::<f32>()?,
+                    &ends,
+                    out.try_as_plain_ram_mut()?.as_slice_mut::<f32>()?,
+                );
                 out
             }
             Fused::LayerNorm { scale, shift, epsilon } => {
@@ -218,11 +236,26 @@ impl EvalOp for Fused {
 impl TypedOp for Fused {
     fn output_facts(&self, inputs: &[&TypedFact]) -> TractResult<TVec<TypedFact>> {
         let mut fact = inputs[0].without_value();
-        if let Fused::Linear(linear) = self {
-            fact.shape.set(1, linear.outputs().to_dim());
+        match self {
+            Fused::Linear(linear) => fact.shape.set(1, linear.outputs().to_dim()),
+            Fused::RaggedAttention { width, .. } => fact.shape.set(1, width.to_dim()),
+            Fused::RaggedMean { .. } => fact.shape.set(0, inputs[1].shape[0].clone()),
+            Fused::LayerNorm { .. } | Fused::Gelu => {}
         }
         Ok(tvec!(fact))
     }
 
     as_op!();
+}
+
+/// Where the texts end in a ragged node's rows: its second input, checked, since the kernels rely on it.
+fn ends(inputs: &[TValue]) -> TractResult<Vec<usize>> {
+    let given = inputs[1].try_as_plain_ram()?;
+    let ends: Vec<usize> = given.as_slice::<i64>()?.iter().map(|&end| end as usize).collect();
+    let rows = inputs[0].shape()[0];
+    ensure!(
+        ends.is_sorted_by(|a, b| a < b) && ends.first() != Some(&0) && ends.last() == Some(&rows),
+        "the ends of texts, {ends:?}, do not ascend to {rows}"
+    );
+    Ok(ends)
 }

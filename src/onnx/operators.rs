@@ -15,7 +15,6 @@ use super::{Built, fused};
 pub(super) fn register() -> OnnxOpRegister {
     let mut ops = OnnxOpRegister::default();
     ops.insert("Add", |_, _| built(math::Add.into_hir()));
-    ops.insert("Attention", fused::attention);
     ops.insert("Cast", |_, node| built(Box::new(cast::cast(node.get_attr::<DatumType>("to")?))));
     ops.insert("Concat", |_, node| built(expand(array::Concat::new(node.get_attr("axis")?))));
     ops.insert("Div", |_, _| built(math::Div.into_hir()));
@@ -27,6 +26,8 @@ pub(super) fn register() -> OnnxOpRegister {
     ops.insert("MatMul", |_, _| built(expand(matmul::MatMulInference::default())));
     ops.insert("Mul", |_, _| built(math::Mul.into_hir()));
     ops.insert("QuantizedLinear", fused::quantized_linear);
+    ops.insert("RaggedAttention", fused::ragged_attention);
+    ops.insert("RaggedMean", fused::ragged_mean);
     ops.insert("ReduceL2", |context, node| reduce(context, node, nn::Reducer::L2));
     ops.insert("ReduceMean", |context, node| reduce(context, node, nn::Reducer::Mean));
     ops.insert("ReduceSum", |context, node| reduce(context, node, nn::Reducer::Sum));

@@ -5,6 +5,7 @@
 //! ```
 
 use super::lanes::{F32x4, LANES, unrolled};
+use super::spans;
 
 /// Keys, or numbers of a head, that are computed together.
 const COLUMNS: usize = 2 * LANES;
@@ -12,34 +13,61 @@ const COLUMNS: usize = 2 * LANES;
 /// What the numbers of a head are a multiple of.
 pub const HEAD_MULTIPLE: usize = COLUMNS;
 
-/// Queries, keys and values `[tokens × width]`, heads side by side in each row; `out` has the same shape.
+/// Rows of queries, keys and values side by side, `[tokens × 3 · width]`, the heads of each side by side; `out` is
+/// `[tokens × width]`. Text i ends before row `ends[i]`.
 ///
 /// Four queries at a time stand in the lanes, so that their softmax needs no sum across lanes.
-pub fn attention([q, k, v]: [&[f32]; 3], width: usize, heads: usize, out: &mut [f32]) {
-    let (tokens, head) = (q.len() / width, width / heads);
-    let scale = 1.0 / (head as f32).sqrt();
-    // Keys as columns, of which the last ones are zero.
-    let mut keys = vec![[0.0; COLUMNS]; tokens.div_ceil(COLUMNS) * head];
-    let mut queries = vec![[0.0; LANES]; head];
-    let mut scores = vec![[0.0; LANES]; tokens.next_multiple_of(COLUMNS)];
-    for first in (0..heads).map(|h| h * head) {
-        for (token, row) in k.chunks_exact(width).enumerate() {
-            for (i, x) in row[first..first + head].iter().enumerate() {
-                keys[token / COLUMNS * head + i][token % COLUMNS] = x * scale;
+pub fn attention(qkv: &[f32], ends: &[usize], width: usize, heads: usize, out: &mut [f32]) {
+    let head = width / heads;
+    let mut scratch = Scratch::default();
+    for text in spans(ends) {
+        let qkv = &qkv[text.start * 3 * width..text.end * 3 * width];
+        let out = &mut out[text.start * width..text.end * width];
+        for first in (0..width).step_by(head) {
+            scratch.attend(qkv, first, head, width, out);
+        }
+    }
+}
+
+/// What a head of a text is laid out in, kept from one to the next.
+#[derive(Default)]
+struct Scratch {
+    /// Keys as columns, scaled, `[tokens / COLUMNS][head]`; those past the last are not used.
+    keys: Vec<[f32; COLUMNS]>,
+    /// `[head]`.
+    queries: Vec<[f32; LANES]>,
+    /// `[tokens]`, rounded up to whole columns.
+    scores: Vec<[f32; LANES]>,
+}
+
+impl Scratch {
+    /// The head of `head` numbers that starts at `first`, for one text.
+    fn attend(&mut self, qkv: &[f32], first: usize, head: usize, width: usize, out: &mut [f32]) {
+        let tokens = out.len() / width;
+        let scale = 1.0 / (head as f32).sqrt();
+        self.keys.resize(tokens.div_ceil(COLUMNS) * head, [0.0; COLUMNS]);
+        self.queries.resize(head, [0.0; LANES]);
+        self.scores.resize(tokens.next_multiple_of(COLUMNS), [0.0; LANES]);
+        for (token, row) in qkv.chunks_exact(3 * width).enumerate() {
+            let keys = &mut self.keys[token / COLUMNS * head..][..head];
+            for (keys, x) in keys.iter_mut().zip(&row[width + first..][..head]) {
+                keys[token % COLUMNS] = x * scale;
             }
         }
         for row in (0..tokens).step_by(LANES) {
             // Past the last row, it is computed again.
             let rows: [usize; LANES] = std::array::from_fn(|r| (row + r).min(tokens - 1));
-            for (i, query) in queries.iter_mut().enumerate() {
-                *query = rows.map(|row| q[row * width + first + i]);
+            for (i, query) in self.queries.iter_mut().enumerate() {
+                *query = rows.map(|row| qkv[row * 3 * width + first + i]);
             }
-            for (scores, keys) in scores.as_chunks_mut().0.iter_mut().zip(keys.chunks_exact(head)) {
-                score(&queries, keys, scores);
+            for (scores, keys) in self.scores.as_chunks_mut().0.iter_mut().zip(self.keys.chunks_exact(head)) {
+                score(&self.queries, keys, scores);
             }
-            let sums = softmax(&mut scores[..tokens]).array();
+            let scores = &mut self.scores[..tokens];
+            let sums = softmax(scores).array();
             for column in (first..first + head).step_by(COLUMNS) {
-                for (r, [low, high]) in mix(&scores[..tokens], &v[column..], width).into_iter().enumerate() {
+                let mixed = mix(scores, &qkv[2 * width + column..], 3 * width);
+                for (r, [low, high]) in mixed.into_iter().enumerate() {
                     let (fours, _) = out[rows[r] * width + column..][..COLUMNS].as_chunks_mut();
                     let share = F32x4::splat(1.0 / sums[r]);
                     (low * share).store(&mut fours[0]);
@@ -93,38 +121,47 @@ fn mix(shares: &[[f32; LANES]], values: &[f32], stride: usize) -> [[F32x4; 2]; L
 mod tests {
     use super::*;
 
+    /// Rows of q, k and v side by side.
+    fn side_by_side([q, k, v]: [&[f32]; 3], width: usize) -> Vec<f32> {
+        let rows = q.chunks(width).zip(k.chunks(width)).zip(v.chunks(width));
+        rows.flat_map(|((q, k), v)| [q, k, v].concat()).collect()
+    }
+
     #[test]
     fn great_scores_do_not_overflow() {
         let (q, v) = (vec![100.0; 16], (1..17).map(|i| i as f32).collect::<Vec<_>>());
         let keys: Vec<f32> = (0..16).map(|i| if i < 8 { 100.0 } else { -100.0 }).collect();
         let mut out = [0.0; 16];
-        attention([&q, &keys, &v], 8, 1, &mut out);
+        attention(&side_by_side([&q, &keys, &v], 8), &[2], 8, 1, &mut out);
         assert_eq!(out[..8], v[..8]);
     }
 
     #[test]
-    fn the_same_as_by_the_formula() {
-        for (tokens, heads, head) in [(1, 1, 8), (2, 2, 16), (9, 3, 8), (17, 1, 32)] {
-            let width = heads * head;
+    fn the_same_as_by_the_formula_within_each_text() {
+        for (ends, heads, head) in
+            [(&[1][..], 1, 8), (&[2], 2, 16), (&[9], 3, 8), (&[17], 1, 32), (&[11, 12, 16, 33], 2, 8)]
+        {
+            let (tokens, width) = (ends[ends.len() - 1], heads * head);
             let numbers = |seed: f32| -> Vec<f32> {
                 (0..tokens * width).map(|i| (i as f32 * 12.9898 + seed).sin() * 3.0).collect()
             };
             let (q, k, v) = (numbers(0.1), numbers(0.2), numbers(0.3));
             let mut found = vec![0.0; tokens * width];
-            attention([&q, &k, &v], width, heads, &mut found);
-            for h in 0..heads {
+            attention(&side_by_side([&q, &k, &v], width), ends, width, heads, &mut found);
+            for (h, text) in (0..heads).flat_map(|h| spans(ends).map(move |text| (h, text))) {
                 let part = |x: &[f32], t: usize| -> Vec<f64> {
                     x[t * width + h * head..][..head].iter().map(|&x| f64::from(x)).collect()
                 };
-                for i in 0..tokens {
+                for i in text.clone() {
                     let score = |j| {
                         let products = part(&q, i).into_iter().zip(part(&k, j)).map(|(a, b)| a * b);
                         (products.sum::<f64>() / (head as f64).sqrt()).exp()
                     };
-                    let scores: Vec<f64> = (0..tokens).map(score).collect();
+                    let scores: Vec<f64> = text.clone().map(score).collect();
                     let total: f64 = scores.iter().sum();
                     for (c, found) in found[i * width + h * head..][..head].iter().enumerate() {
-                        let expected: f64 = (0..tokens).map(|j| scores[j] / total * part(&v, j)[c]).sum();
+                        let shares = text.clone().zip(&scores);
+                        let expected: f64 = shares.map(|(j, score)| score / total * part(&v, j)[c]).sum();
                         assert!((f64::from(*found) - expected).abs() < 1e-5, "{found} instead of {expected}");
                     }
                 }

@@ -1,6 +1,7 @@
-//! GELU and layer norm, in place.
+//! GELU and layer norm, in place, and means.
 
 use super::lanes::{F32x4, LANES};
+use super::spans;
 
 /// GELU, exact but for an error of 1e-7 in erf: x·Φ(x) = max(x, 0) − |x|·erfc(|x|/√2)/2.
 ///
@@ -34,6 +35,19 @@ pub fn layer_norm(values: &mut [f32], scale: &[f32], shift: &[f32], epsilon: f32
         }
         for ((x, s), b) in rest.iter_mut().zip(scales_rest).zip(shifts_rest) {
             *x = (*x - mean.array()[0]) * factor.array()[0] * s + b;
+        }
+    }
+}
+
+/// The mean of each text's rows, texts that end before the rows `ends`, added to `out` `[texts × width]`.
+pub fn mean(rows: &[f32], ends: &[usize], out: &mut [f32]) {
+    let width = out.len() / ends.len();
+    for (text, out) in spans(ends).zip(out.chunks_exact_mut(width)) {
+        let share = 1.0 / text.len() as f32;
+        for row in rows[text.start * width..text.end * width].chunks_exact(width) {
+            for (sum, x) in out.iter_mut().zip(row) {
+                *sum += x * share;
+            }
         }
     }
 }
@@ -94,5 +108,12 @@ mod tests {
         for (found, expected) in values.iter().zip(expected) {
             assert!((found - expected).abs() < 1e-6, "{values:?}");
         }
+    }
+
+    #[test]
+    fn each_text_has_its_mean() {
+        let mut out = [0.0; 4];
+        mean(&[1.0, 2.0, 3.0, 6.0, 5.0, -1.0], &[2, 3], &mut out);
+        assert_eq!(out, [2.0, 4.0, 5.0, -1.0]);
     }
 }
