@@ -13,8 +13,8 @@ and onnxruntime's embeddings of the texts of a .jsonl or .jsonl.gz file (field `
 
 In int8, weights are symmetric (-127 to 127) with one scale per output channel (rounding.py); word rows have one each. All else,
 activations included, is float32 in the file. Texts of a batch stand one after another, without padding; `ends` says where each
-ends. What depends on that (attention, pooling) and a linear layer in int8 are functions of the domain `pennyroute`, whose bodies
-are made of standard operators: a runtime that knows their names runs kernels of its own, any other runs the bodies.
+ends. What depends on that (attention, pooling), a linear layer in int8 and a norm of a sum are functions of the domain `pennyroute`,
+whose bodies are made of standard operators: a runtime that knows their names runs kernels of its own, any other runs the bodies.
 """
 
 import argparse
@@ -123,16 +123,17 @@ def graph(tensors: dict[str, np.ndarray], layers: int) -> onnx.ModelProto:
             return node("QuantizedLinear", x, constant(weight), constant(weight + ".scale"), bias, domain=DOMAIN)
         return node("Add", node("MatMul", x, constant(weight, np.concatenate([tensors[part] for part in parts(weight)]).T)), bias)
 
-    def norm(name: str, x: str) -> str:
-        return node("LayerNormalization", x, constant(name + ".weight"), constant(name + ".bias"), axis=-1, epsilon=EPSILON)
+    def norm(name: str, x: str, skip: str) -> str:
+        given = (x, skip, constant(name + ".weight"), constant(name + ".bias"))
+        return node("SkipLayerNormalization", *given, epsilon=EPSILON, domain=DOMAIN)
 
-    x = norm("embeddings.LayerNorm", node("Add", rows(WORDS, "input_ids"), node("Gather", constant(POSITIONS), "position_ids")))
+    x = norm("embeddings.LayerNorm", rows(WORDS, "input_ids"), node("Gather", constant(POSITIONS), "position_ids"))
     for layer in range(layers):
         at = f"encoder.layer.{layer}."
         context = node("RaggedAttention", linear(at + JOINED, x), "ends", num_heads=HEADS, domain=DOMAIN)
-        x = norm(at + "attention.output.LayerNorm", node("Add", x, linear(at + "attention.output.dense", context)))
+        x = norm(at + "attention.output.LayerNorm", linear(at + "attention.output.dense", context), x)
         inner = node("Gelu", linear(at + "intermediate.dense", x))
-        x = norm(at + "output.LayerNorm", node("Add", x, linear(at + "output.dense", inner)))
+        x = norm(at + "output.LayerNorm", linear(at + "output.dense", inner), x)
     mean = node("RaggedMean", x, "ends", domain=DOMAIN)
     nodes.append(helper.make_node("Div", [mean, node("ReduceL2", mean, axis(1), keepdims=1)], ["embeddings"], name="embeddings"))
 
@@ -144,7 +145,7 @@ def graph(tensors: dict[str, np.ndarray], layers: int) -> onnx.ModelProto:
             [helper.make_tensor_value_info("embeddings", TensorProto.FLOAT, ["t", tensors[WORDS].shape[1]])],
             list(constants.values())),
         producer_name="pennyroute", opset_imports=OPSETS,
-        functions=[text_of_token(), ragged_attention(), ragged_mean(), *([quantized_linear()] if quantized else [])])
+        functions=[text_of_token(), ragged_attention(), ragged_mean(), skip_layer_normalization(), *([quantized_linear()] if quantized else [])])
     model.ir_version = 11
     onnx.checker.check_model(model)
     return model
@@ -164,6 +165,13 @@ def quantized_linear() -> onnx.FunctionProto:
         columns = Transpose<perm: ints = [1, 0]>(rows)
         product = MatMul(x, columns)
         y = Add(product, bias)""")
+
+
+def skip_layer_normalization() -> onnx.FunctionProto:
+    """x float32 [n, k], skip float32 [n, k], scale float32 [k], bias float32 [k] to float32 [n, k]: the layer norm of x + skip."""
+    return function("SkipLayerNormalization", ["x", "skip", "scale", "bias"], """
+        sum = Add(x, skip)
+        y = LayerNormalization<axis: int = -1, epsilon: float = @epsilon>(sum, scale, bias)""", ("epsilon",))
 
 
 def text_of_token() -> onnx.FunctionProto:

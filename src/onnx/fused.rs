@@ -1,9 +1,8 @@
 //! Operators of a transformer that tract runs by kernels of our own: tract's are made of several passes each, and
 //! it multiplies weights of 8 bits in float32 (in wasm, twice as slowly as the same network in 32 bits).
 //!
-//! `QuantizedLinear`, `RaggedAttention` and `RaggedMean` are functions of `models/train/encoder.py`, whose bodies other
-//! runtimes use; the others are ONNX 23's, with the attributes and inputs that our networks have. Ragged: rows of several
-//! texts one after another, and `ends [t]`, where each text ends, ascending to the number of rows.
+//! All but `Gelu`, which is ONNX's, are functions of `models/train/encoder.py`, whose bodies other runtimes use. Ragged: rows of
+//! several texts one after another, and `ends [t]`, where each text ends, ascending to the number of rows.
 
 use std::sync::Arc;
 
@@ -24,11 +23,9 @@ pub(super) fn quantized_linear(_: &ParsingContext, _: &NodeProto) -> Built {
     built(Kind::QuantizedLinear, 4)
 }
 
-/// `LayerNormalization(x, scale, bias)` over the last axis.
-pub(super) fn layer_normalization(_: &ParsingContext, node: &NodeProto) -> Built {
-    let axis: i64 = node.get_attr_opt("axis")?.unwrap_or(-1);
-    ensure!(axis == -1, "LayerNormalization is known over the last axis (-1), not over {axis}");
-    built(Kind::LayerNorm { epsilon: node.get_attr_opt("epsilon")?.unwrap_or(1e-5) }, 3)
+/// `SkipLayerNormalization(x [n, k], skip [n, k], scale [k], bias [k])`: the layer norm of rows of x + skip.
+pub(super) fn skip_layer_normalization(_: &ParsingContext, node: &NodeProto) -> Built {
+    built(Kind::SkipLayerNorm { epsilon: node.get_attr("epsilon")? }, 4)
 }
 
 /// `Gelu(x)`, the exact one.
@@ -63,7 +60,7 @@ struct Node {
 #[derive(Debug, Clone, Copy)]
 enum Kind {
     QuantizedLinear,
-    LayerNorm { epsilon: f32 },
+    SkipLayerNorm { epsilon: f32 },
     Gelu,
     RaggedAttention { heads: usize },
     RaggedMean,
@@ -85,7 +82,12 @@ impl Expansion for Node {
         s.equals(&inputs[0].datum_type, f32::datum_type())?;
         s.equals(&outputs[0].datum_type, f32::datum_type())?;
         match self.kind {
-            Kind::LayerNorm { .. } | Kind::Gelu => s.equals(&outputs[0].shape, &inputs[0].shape),
+            Kind::Gelu => s.equals(&outputs[0].shape, &inputs[0].shape),
+            Kind::SkipLayerNorm { .. } => {
+                s.equals(&inputs[1].datum_type, f32::datum_type())?;
+                s.equals(&inputs[1].shape, &inputs[0].shape)?;
+                s.equals(&outputs[0].shape, &inputs[0].shape)
+            }
             Kind::QuantizedLinear => {
                 s.equals(&inputs[0].rank, 2)?;
                 s.equals(&inputs[1].rank, 2)?;
@@ -129,14 +131,14 @@ impl Expansion for Node {
                 ensure!(width()? == linear.inputs(), "{prefix} takes rows of {}", linear.inputs());
                 (Fused::Linear(Arc::new(linear)), &inputs[..1])
             }
-            Kind::LayerNorm { epsilon } => {
-                let (scale, shift) = (floats(1)?, floats(2)?);
+            Kind::SkipLayerNorm { epsilon } => {
+                let (scale, shift) = (floats(2)?, floats(3)?);
                 ensure!(
                     scale.len() == width()? && shift.len() == scale.len(),
                     "{prefix} takes rows of {}",
                     scale.len()
                 );
-                (Fused::LayerNorm { scale: scale.into(), shift: shift.into(), epsilon }, &inputs[..1])
+                (Fused::SkipLayerNorm { scale: scale.into(), shift: shift.into(), epsilon }, &inputs[..2])
             }
             Kind::Gelu => (Fused::Gelu, inputs),
             Kind::RaggedAttention { heads } => {
@@ -158,7 +160,7 @@ impl Expansion for Node {
 #[derive(Debug, Clone, PartialEq)]
 enum Fused {
     Linear(Arc<Linear>),
-    LayerNorm { scale: Arc<[f32]>, shift: Arc<[f32]>, epsilon: f32 },
+    SkipLayerNorm { scale: Arc<[f32]>, shift: Arc<[f32]>, epsilon: f32 },
     Gelu,
     RaggedAttention { width: usize, heads: usize },
     RaggedMean { width: usize },
@@ -171,7 +173,7 @@ impl Op for Fused {
     fn name(&self) -> StaticName {
         let name = match self {
             Fused::Linear(_) => "QuantizedLinear",
-            Fused::LayerNorm { .. } => "LayerNormalization",
+            Fused::SkipLayerNorm { .. } => "SkipLayerNormalization",
             Fused::Gelu => "Gelu",
             Fused::RaggedAttention { .. } => "RaggedAttention",
             Fused::RaggedMean { .. } => "RaggedMean",
@@ -218,9 +220,12 @@ impl EvalOp for Fused {
                 );
                 out
             }
-            Fused::LayerNorm { scale, shift, epsilon } => {
+            Fused::SkipLayerNorm { scale, shift, epsilon } => {
                 let mut x = inputs.remove(0).into_tensor();
-                kernels::layer_norm(x.try_as_plain_ram_mut()?.as_slice_mut::<f32>()?, scale, shift, *epsilon);
+                let skip = inputs[0].try_as_plain_ram()?;
+                let mut into = x.try_as_plain_ram_mut()?;
+                let skip = skip.as_slice::<f32>()?;
+                kernels::skip_layer_norm(into.as_slice_mut::<f32>()?, skip, scale, shift, *epsilon);
                 x
             }
             Fused::Gelu => {
@@ -240,7 +245,7 @@ impl TypedOp for Fused {
             Fused::Linear(linear) => fact.shape.set(1, linear.outputs().to_dim()),
             Fused::RaggedAttention { width, .. } => fact.shape.set(1, width.to_dim()),
             Fused::RaggedMean { .. } => fact.shape.set(0, inputs[1].shape[0].clone()),
-            Fused::LayerNorm { .. } | Fused::Gelu => {}
+            Fused::SkipLayerNorm { .. } | Fused::Gelu => {}
         }
         Ok(tvec!(fact))
     }

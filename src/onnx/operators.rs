@@ -22,7 +22,6 @@ pub(super) fn register() -> OnnxOpRegister {
         built(expand(array::Gather::new(node.get_attr_opt("axis")?.unwrap_or(0))))
     });
     ops.insert("Gelu", fused::gelu);
-    ops.insert("LayerNormalization", fused::layer_normalization);
     ops.insert("MatMul", |_, _| built(expand(matmul::MatMulInference::default())));
     ops.insert("Mul", |_, _| built(math::Mul.into_hir()));
     ops.insert("QuantizedLinear", fused::quantized_linear);
@@ -34,6 +33,7 @@ pub(super) fn register() -> OnnxOpRegister {
     ops.insert("Relu", |_, _| built(expand(activations::Clip::new(Some(0.0), None))));
     ops.insert("Reshape", |_, _| built(expand(array::Reshape::new(false))));
     ops.insert("Shape", |_, _| built(expand(array::Shape::new(TDim::datum_type()))));
+    ops.insert("SkipLayerNormalization", fused::skip_layer_normalization);
     ops.insert("Slice", |_, node| slice(node));
     ops.insert("Sqrt", |_, _| built(math::sqrt().into_hir()));
     ops.insert("Squeeze", |context, node| {

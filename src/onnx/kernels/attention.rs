@@ -7,16 +7,20 @@
 use super::lanes::{F32x4, LANES, unrolled};
 use super::spans;
 
-/// Keys, or numbers of a head, that are computed together.
+/// Queries that are computed together.
+const ROWS: usize = 4;
+
+/// Keys, or numbers of a head, that are.
 const COLUMNS: usize = 2 * LANES;
 
 /// What the numbers of a head are a multiple of.
 pub const HEAD_MULTIPLE: usize = COLUMNS;
 
+/// Scores of keys for some queries, then what share of the value each key gives.
+type Scores = [[f32; COLUMNS]; ROWS];
+
 /// Rows of queries, keys and values side by side, `[tokens × 3 · width]`, the heads of each side by side; `out` is
 /// `[tokens × width]`. Text i ends before row `ends[i]`.
-///
-/// Four queries at a time stand in the lanes, so that their softmax needs no sum across lanes.
 pub fn attention(qkv: &[f32], ends: &[usize], width: usize, heads: usize, out: &mut [f32]) {
     let head = width / heads;
     let mut scratch = Scratch::default();
@@ -32,87 +36,112 @@ pub fn attention(qkv: &[f32], ends: &[usize], width: usize, heads: usize, out: &
 /// What a head of a text is laid out in, kept from one to the next.
 #[derive(Default)]
 struct Scratch {
-    /// Keys as columns, scaled, `[tokens / COLUMNS][head]`; those past the last are not used.
+    /// Keys as columns, scaled, `[tokens / COLUMNS][head]`; those past the last do not count.
     keys: Vec<[f32; COLUMNS]>,
-    /// `[head]`.
-    queries: Vec<[f32; LANES]>,
-    /// `[tokens]`, rounded up to whole columns.
-    scores: Vec<[f32; LANES]>,
+    /// `[head / COLUMNS][tokens]`: rows of `qkv` are so far apart that few of them stay in a cache together.
+    values: Vec<[f32; COLUMNS]>,
+    /// `[tokens / COLUMNS]`.
+    scores: Vec<Scores>,
 }
 
 impl Scratch {
     /// The head of `head` numbers that starts at `first`, for one text.
     fn attend(&mut self, qkv: &[f32], first: usize, head: usize, width: usize, out: &mut [f32]) {
         let tokens = out.len() / width;
+        let blocks = tokens.div_ceil(COLUMNS);
         let scale = 1.0 / (head as f32).sqrt();
-        self.keys.resize(tokens.div_ceil(COLUMNS) * head, [0.0; COLUMNS]);
-        self.queries.resize(head, [0.0; LANES]);
-        self.scores.resize(tokens.next_multiple_of(COLUMNS), [0.0; LANES]);
+        self.keys.resize(blocks * head, [0.0; COLUMNS]);
+        self.values.resize(tokens * head / COLUMNS, [0.0; COLUMNS]);
+        self.scores.resize(blocks, [[0.0; COLUMNS]; ROWS]);
         for (token, row) in qkv.chunks_exact(3 * width).enumerate() {
             let keys = &mut self.keys[token / COLUMNS * head..][..head];
             for (keys, x) in keys.iter_mut().zip(&row[width + first..][..head]) {
                 keys[token % COLUMNS] = x * scale;
             }
+            let (values, _) = row[2 * width + first..][..head].as_chunks::<LANES>();
+            for (part, value) in values.as_chunks::<2>().0.iter().enumerate() {
+                let (to, _) = self.values[part * tokens + token].as_chunks_mut::<LANES>();
+                unrolled!(for H in [0 1] { F32x4::load(&value[H]).store(&mut to[H]) });
+            }
         }
-        for row in (0..tokens).step_by(LANES) {
+        for row in (0..tokens).step_by(ROWS) {
             // Past the last row, it is computed again.
-            let rows: [usize; LANES] = std::array::from_fn(|r| (row + r).min(tokens - 1));
-            for (i, query) in self.queries.iter_mut().enumerate() {
-                *query = rows.map(|row| qkv[row * 3 * width + first + i]);
+            let rows: [usize; ROWS] = std::array::from_fn(|r| (row + r).min(tokens - 1));
+            let queries = rows.map(|row| &qkv[row * 3 * width + first..][..head]);
+            for (scores, keys) in self.scores.iter_mut().zip(self.keys.chunks_exact(head)) {
+                score(queries, keys, scores);
             }
-            for (scores, keys) in self.scores.as_chunks_mut().0.iter_mut().zip(self.keys.chunks_exact(head)) {
-                score(&self.queries, keys, scores);
-            }
-            let scores = &mut self.scores[..tokens];
-            let sums = softmax(scores).array();
-            for column in (first..first + head).step_by(COLUMNS) {
-                let mixed = mix(scores, &qkv[2 * width + column..], 3 * width);
-                for (r, [low, high]) in mixed.into_iter().enumerate() {
-                    let (fours, _) = out[rows[r] * width + column..][..COLUMNS].as_chunks_mut();
-                    let share = F32x4::splat(1.0 / sums[r]);
-                    (low * share).store(&mut fours[0]);
-                    (high * share).store(&mut fours[1]);
+            if let Some(last) = self.scores.last_mut() {
+                for score in last.iter_mut().flat_map(|row| &mut row[tokens - (blocks - 1) * COLUMNS..]) {
+                    *score = f32::NEG_INFINITY;
                 }
             }
+            let sums: [f32; ROWS] = std::array::from_fn(|r| softmax(&mut self.scores, r));
+            for (part, values) in self.values.chunks_exact(tokens).enumerate() {
+                let mixed = mix(&self.scores, values);
+                unrolled!(for R in [0 1 2 3] {
+                    let to = rows[R] * width + first + part * COLUMNS;
+                    let (fours, _) = out[to..][..COLUMNS].as_chunks_mut();
+                    let share = F32x4::splat(1.0 / sums[R]);
+                    (mixed[R][0] * share).store(&mut fours[0]);
+                    (mixed[R][1] * share).store(&mut fours[1]);
+                });
+            }
         }
     }
 }
 
-/// The products of four queries with [`COLUMNS`] keys.
-fn score(queries: &[[f32; LANES]], keys: &[[f32; COLUMNS]], scores: &mut [[f32; LANES]; COLUMNS]) {
-    let mut sums = [F32x4::splat(0.0); COLUMNS];
-    for (query, keys) in queries.iter().zip(keys) {
-        let query = F32x4::load(query);
-        unrolled!(for C in [0 1 2 3 4 5 6 7] { sums[C] = sums[C] + query * F32x4::splat(keys[C]) });
-    }
-    unrolled!(for C in [0 1 2 3 4 5 6 7] { sums[C].store(&mut scores[C]) });
-}
-
-/// The exponentials of each lane's scores over its greatest, and their sum.
-fn softmax(scores: &mut [[f32; LANES]]) -> F32x4 {
-    let mut most = F32x4::splat(f32::NEG_INFINITY);
-    for score in &*scores {
-        most = most.max(F32x4::load(score));
-    }
-    let mut sum = F32x4::splat(0.0);
-    for score in scores {
-        let share = (F32x4::load(score) - most).max(F32x4::splat(-80.0)).exp();
-        sum = sum + share;
-        share.store(score);
-    }
-    sum
-}
-
-/// The first [`COLUMNS`] numbers of value rows that are `stride` apart, added up by the shares of each lane.
-fn mix(shares: &[[f32; LANES]], values: &[f32], stride: usize) -> [[F32x4; 2]; LANES] {
-    let mut sums = [[F32x4::splat(0.0); 2]; LANES];
-    for (shares, values) in shares.iter().zip(values.chunks(stride)) {
-        let (fours, _) = values[..COLUMNS].as_chunks();
+/// The products of queries with [`COLUMNS`] keys.
+fn score(queries: [&[f32]; ROWS], keys: &[[f32; COLUMNS]], scores: &mut Scores) {
+    let mut sums = [[F32x4::splat(0.0); 2]; ROWS];
+    for (i, keys) in keys.iter().enumerate() {
+        let (fours, _) = keys.as_chunks();
         let (low, high) = (F32x4::load(&fours[0]), F32x4::load(&fours[1]));
         unrolled!(for R in [0 1 2 3] {
-            let share = F32x4::splat(shares[R]);
-            sums[R] = [sums[R][0] + share * low, sums[R][1] + share * high];
+            let query = F32x4::splat(queries[R][i]);
+            sums[R] = [sums[R][0] + query * low, sums[R][1] + query * high];
         });
+    }
+    unrolled!(for R in [0 1 2 3] {
+        let (fours, _) = scores[R].as_chunks_mut();
+        sums[R][0].store(&mut fours[0]);
+        sums[R][1].store(&mut fours[1]);
+    });
+}
+
+/// The exponentials of a query's scores over its greatest, and their sum.
+fn softmax(scores: &mut [Scores], query: usize) -> f32 {
+    let mut most = F32x4::splat(f32::NEG_INFINITY);
+    for scores in &*scores {
+        let (fours, _) = scores[query].as_chunks();
+        most = most.max(F32x4::load(&fours[0])).max(F32x4::load(&fours[1]));
+    }
+    let [a, b, c, d] = most.array();
+    let most = F32x4::splat(a).max(F32x4::splat(b)).max(F32x4::splat(c)).max(F32x4::splat(d));
+    let mut sum = F32x4::splat(0.0);
+    for scores in scores {
+        let (fours, _) = scores[query].as_chunks_mut();
+        unrolled!(for H in [0 1] {
+            let share = (F32x4::load(&fours[H]) - most).max(F32x4::splat(-80.0)).exp();
+            sum = sum + share;
+            share.store(&mut fours[H]);
+        });
+    }
+    sum.sum()
+}
+
+/// Parts of values, added up by the shares of each query.
+fn mix(shares: &[Scores], values: &[[f32; COLUMNS]]) -> [[F32x4; 2]; ROWS] {
+    let mut sums = [[F32x4::splat(0.0); 2]; ROWS];
+    for (shares, values) in shares.iter().zip(values.chunks(COLUMNS)) {
+        for (key, values) in values.iter().enumerate() {
+            let (fours, _) = values.as_chunks();
+            let (low, high) = (F32x4::load(&fours[0]), F32x4::load(&fours[1]));
+            unrolled!(for R in [0 1 2 3] {
+                let share = F32x4::splat(shares[R][key]);
+                sums[R] = [sums[R][0] + share * low, sums[R][1] + share * high];
+            });
+        }
     }
     sums
 }

@@ -9,7 +9,7 @@ use std::ops::Range;
 
 pub use attention::{HEAD_MULTIPLE, attention};
 pub use linear::Linear;
-pub use pointwise::{gelu, layer_norm, mean};
+pub use pointwise::{gelu, mean, skip_layer_norm};
 
 /// The rows of each text, of texts that end before the rows `ends`.
 fn spans(ends: &[usize]) -> impl Iterator<Item = Range<usize>> {

@@ -1,9 +1,9 @@
-//! GELU and layer norm, in place, and means.
+//! GELU, layer norm of a sum, and means.
 
 use super::lanes::{F32x4, LANES};
 use super::spans;
 
-/// GELU, exact but for an error of 1e-7 in erf: x·Φ(x) = max(x, 0) − |x|·erfc(|x|/√2)/2.
+/// GELU in place, exact but for an error of 1e-7 in erf: x·Φ(x) = max(x, 0) − |x|·erfc(|x|/√2)/2.
 ///
 /// erfc by Abramowitz and Stegun, Handbook of Mathematical Functions, 7.1.26.
 pub fn gelu(values: &mut [f32]) {
@@ -20,10 +20,11 @@ pub fn gelu(values: &mut [f32]) {
     });
 }
 
-/// Rows of `scale.len()` numbers to mean 0 and variance 1, then scaled and shifted.
-pub fn layer_norm(values: &mut [f32], scale: &[f32], shift: &[f32], epsilon: f32) {
+/// Rows of `scale.len()` numbers, to which those of `skip` are added, to mean 0 and variance 1, then scaled and shifted.
+pub fn skip_layer_norm(values: &mut [f32], skip: &[f32], scale: &[f32], shift: &[f32], epsilon: f32) {
     let width = scale.len();
-    for row in values.chunks_exact_mut(width) {
+    for (row, skip) in values.chunks_exact_mut(width).zip(skip.chunks_exact(width)) {
+        add(row, skip);
         let mean = sum_of(row, |x| x) / width as f32;
         let variance = sum_of(row, |x| (x - F32x4::splat(mean)) * (x - F32x4::splat(mean))) / width as f32;
         let (mean, factor) = (F32x4::splat(mean), F32x4::splat(1.0 / (variance + epsilon).sqrt()));
@@ -39,15 +40,26 @@ pub fn layer_norm(values: &mut [f32], scale: &[f32], shift: &[f32], epsilon: f32
     }
 }
 
-/// The mean of each text's rows, texts that end before the rows `ends`, added to `out` `[texts × width]`.
+/// Adds numbers to numbers.
+fn add(to: &mut [f32], numbers: &[f32]) {
+    let ((to, rest), (numbers, numbers_rest)) = (to.as_chunks_mut::<LANES>(), numbers.as_chunks::<LANES>());
+    for (sum, x) in to.iter_mut().zip(numbers) {
+        (F32x4::load(sum) + F32x4::load(x)).store(sum);
+    }
+    for (sum, x) in rest.iter_mut().zip(numbers_rest) {
+        *sum += x;
+    }
+}
+
+/// The mean of each text's rows, texts that end before the rows `ends`, where `out` `[texts × width]` is zero.
 pub fn mean(rows: &[f32], ends: &[usize], out: &mut [f32]) {
     let width = out.len() / ends.len();
     for (text, out) in spans(ends).zip(out.chunks_exact_mut(width)) {
-        let share = 1.0 / text.len() as f32;
         for row in rows[text.start * width..text.end * width].chunks_exact(width) {
-            for (sum, x) in out.iter_mut().zip(row) {
-                *sum += x * share;
-            }
+            add(out, row);
+        }
+        for sum in out {
+            *sum /= text.len() as f32;
         }
     }
 }
@@ -102,8 +114,9 @@ mod tests {
     #[test]
     fn rows_are_normalised_one_by_one() {
         use std::f32::consts::{FRAC_1_SQRT_2, SQRT_2};
-        let mut values = vec![1.0, 2.0, 3.0, 4.0, 5.0, 0.0, 0.0, 0.0, 0.0, 10.0];
-        layer_norm(&mut values, &[1.0, 1.0, 1.0, 2.0, 1.0], &[0.0, 0.0, 0.0, 0.0, 1.0], 0.0);
+        let mut values = vec![0.0, 2.0, 2.0, 4.0, 4.0, 0.0, 0.0, 0.0, 0.0, 11.0];
+        let skip = [1.0, 0.0, 1.0, 0.0, 1.0, 0.0, 0.0, 0.0, 0.0, -1.0];
+        skip_layer_norm(&mut values, &skip, &[1.0, 1.0, 1.0, 2.0, 1.0], &[0.0, 0.0, 0.0, 0.0, 1.0], 0.0);
         let expected = [-SQRT_2, -FRAC_1_SQRT_2, 0.0, SQRT_2, SQRT_2 + 1.0, -0.5, -0.5, -0.5, -1.0, 3.0];
         for (found, expected) in values.iter().zip(expected) {
             assert!((found - expected).abs() < 1e-6, "{values:?}");
