@@ -101,8 +101,11 @@ def graph(tensors: dict[str, np.ndarray], layers: int) -> onnx.ModelProto:
         nodes.append(helper.make_node(operator, list(inputs), [name], name=name, **attributes))
         return name
 
+    def whole(name: str) -> np.ndarray:
+        return np.concatenate([tensors[part] for part in parts(name)])
+
     def constant(name: str, value: np.ndarray | None = None) -> str:
-        value = np.concatenate([tensors[part] for part in parts(name)]) if value is None else value
+        value = whole(name) if value is None else value
         constants[name] = numpy_helper.from_array(np.ascontiguousarray(value), name)
         return name
 
@@ -121,7 +124,7 @@ def graph(tensors: dict[str, np.ndarray], layers: int) -> onnx.ModelProto:
         weight, bias = name + ".weight", constant(name + ".bias")
         if quantized:
             return node("QuantizedLinear", x, constant(weight), constant(weight + ".scale"), bias, domain=DOMAIN)
-        return node("Add", node("MatMul", x, constant(weight, np.concatenate([tensors[part] for part in parts(weight)]).T)), bias)
+        return node("Add", node("MatMul", x, constant(weight, whole(weight).T)), bias)
 
     def norm(name: str, x: str, skip: str) -> str:
         given = (x, skip, constant(name + ".weight"), constant(name + ".bias"))

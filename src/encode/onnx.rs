@@ -1,14 +1,14 @@
 //! The encoder on the CPU: `encoder.onnx` of `models/train/encoder.py`.
 //!
-//! Texts are not padded; short ones share a run of the network, which costs about a millisecond by itself.
+//! Texts are not padded; short ones share a run of the network, which costs as much by itself as a few tokens.
 
 use crate::error::Result;
 use crate::onnx::{Input, Network};
 
 use super::{Encoder, TokenBatch};
 
-/// Tokens that a run of the network should have, if its texts are that short: what is left of its own costs then does
-/// not count, and activations are still near.
+/// Tokens up to which texts share a run: enough that its own costs hardly count, few enough that activations stay in the
+/// caches.
 const RUN: usize = 128;
 
 /// An ONNX file from token ids to a vector, run by tract.

@@ -142,13 +142,13 @@ impl Expansion for Node {
             }
             Kind::Gelu => (Fused::Gelu, inputs),
             Kind::RaggedAttention { heads } => {
-                let width = width()? / 3;
+                let width = width()?;
                 ensure!(
-                    heads > 0 && width.is_multiple_of(heads * kernels::HEAD_MULTIPLE),
-                    "{prefix}: heads of {width} / {heads} numbers are not a multiple of {}",
+                    heads > 0 && width.is_multiple_of(3 * heads * kernels::HEAD_MULTIPLE),
+                    "{prefix}: a third of {width} is not {heads} heads of a multiple of {} numbers",
                     kernels::HEAD_MULTIPLE
                 );
-                (Fused::RaggedAttention { width, heads }, inputs)
+                (Fused::RaggedAttention { width: width / 3, heads }, inputs)
             }
             Kind::RaggedMean => (Fused::RaggedMean { width: width()? }, inputs),
         };

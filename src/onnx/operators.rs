@@ -6,7 +6,7 @@ use tract_onnx::prelude::*;
 use tract_onnx::tensor::load_tensor;
 use tract_onnx::tract_hir::internal::{
     BinIntoHir, ElementWiseIntoHir, Expansion, InferenceOp, InferenceResult, InferenceRulesOp, Solver,
-    StaticName, TensorProxy, TractErrorContext, ensure, expand,
+    StaticName, TensorProxy, TractErrorContext, expand,
 };
 use tract_onnx::tract_hir::ops::{activations, array, cast, math, matmul, nn};
 
@@ -32,14 +32,8 @@ pub(super) fn register() -> OnnxOpRegister {
     ops.insert("ReduceSum", |context, node| reduce(context, node, nn::Reducer::Sum));
     ops.insert("Relu", |_, _| built(expand(activations::Clip::new(Some(0.0), None))));
     ops.insert("Reshape", |_, _| built(expand(array::Reshape::new(false))));
-    ops.insert("Shape", |_, _| built(expand(array::Shape::new(TDim::datum_type()))));
     ops.insert("SkipLayerNormalization", fused::skip_layer_normalization);
-    ops.insert("Slice", |_, node| slice(node));
     ops.insert("Sqrt", |_, _| built(math::sqrt().into_hir()));
-    ops.insert("Squeeze", |context, node| {
-        let axes = axes(context, node)?.into_iter().map(|axis| axis as isize).collect();
-        built(first_alone(array::Squeeze::new(Some(axes))))
-    });
     ops.insert("Sub", |_, _| built(math::Sub.into_hir()));
     ops.insert("Tanh", |_, _| built(math::tanh().into_hir()));
     ops.insert("Unsqueeze", |context, node| {
@@ -61,18 +55,6 @@ fn reduce(context: &ParsingContext, node: &NodeProto, reducer: nn::Reducer) -> B
         Some(axes) => built(expand(nn::Reduce::new(Some(axes), keep_dims, reducer))),
         None => built(first_alone(nn::Reduce::new(Some(axes(context, node)?), keep_dims, reducer))),
     }
-}
-
-/// `Slice(data, starts, ends, axes)`.
-fn slice(node: &NodeProto) -> Built {
-    ensure!(node.input.len() == 4, "Slice is known with four inputs, not {}", node.input.len());
-    built(Box::new(array::StridedSlice {
-        begin_mask: 0,
-        end_mask: 0,
-        shrink_axis_mask: 0,
-        optional_axes_input: Some(3),
-        optional_steps_input: None,
-    }))
 }
 
 /// The second input, which has to be a constant of the file.
