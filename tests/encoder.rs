@@ -87,6 +87,15 @@ fn float32_is_that_of_onnxruntime() {
 }
 
 #[test]
+fn a_text_has_the_same_vector_in_any_company() {
+    let Some((tokenizer, encoder)) = encoder(&folder("")) else { return };
+    let long = "A train leaves at noon. ".repeat(40);
+    let batch = tokenizer.batch(TEXTS.into_iter().chain([long.as_str()]).chain(TEXTS)).unwrap();
+    let alone: Vec<f32> = batch.parts(1).flat_map(|text| encoder.vectors(&text).unwrap()).collect();
+    assert_eq!(encoder.vectors(&batch).unwrap(), alone);
+}
+
+#[test]
 fn what_the_encoder_cannot_read_is_refused() {
     let Some((_, encoder)) = encoder(&folder("")) else { return };
     let refused = |ids: Vec<u32>| {
