@@ -357,24 +357,30 @@ impl Real {
     fn find() -> Option<Self> {
         let out = Path::new(env!("CARGO_MANIFEST_DIR")).join("models/train/out");
         let folder = std::env::var_os("PENNYROUTE_ENCODER").map_or(out.join("encoder"), PathBuf::from);
-        let ids = std::fs::read(folder.with_file_name("encoder-reference").join("ids.json"));
-        if !folder.join("encoder.safetensors").exists() || ids.is_err() {
+        let mut real = Real { texts: Vec::new(), folder };
+        let ids = real.read("-reference", "ids.json");
+        let (Ok(ids), Ok(_)) = (ids, real.read("", "encoder.safetensors")) else {
             skip("there is no encoder in models/train/out: make it by models/train/encoder.py");
             return None;
-        }
-        let texts = serde_json::from_slice(&ids.expect("was read")).expect("ids.json lists texts' ids");
-        Some(Real { texts, folder })
+        };
+        real.texts = serde_json::from_slice(&ids).expect("ids.json lists texts' ids");
+        Some(real)
+    }
+
+    /// A file of the folder that is named like the encoder's, with more at its end.
+    fn read(&self, suffix: &str, file: &str) -> std::io::Result<Vec<u8>> {
+        let mut folder = self.folder.clone().into_os_string();
+        folder.push(suffix);
+        std::fs::read(Path::new(&folder).join(file))
     }
 
     fn packed(&self, suffix: &str) -> Vec<u8> {
-        let mut folder = self.folder.clone().into_os_string();
-        folder.push(suffix);
-        std::fs::read(Path::new(&folder).join("encoder.safetensors")).expect("the encoder's packed file")
+        self.read(suffix, "encoder.safetensors").expect("the encoder's packed file")
     }
 
     /// onnxruntime's embeddings.
     fn reference(&self, name: &str) -> Vec<Vec<f64>> {
-        let bytes = std::fs::read(self.folder.with_file_name("encoder-reference").join(name)).expect(name);
+        let bytes = self.read("-reference", name).expect(name);
         let numbers = bytes.as_chunks().0.iter().map(|&bytes| f64::from(f32::from_le_bytes(bytes)));
         numbers.collect::<Vec<_>>().chunks(384).map(<[f64]>::to_vec).collect()
     }
