@@ -14,6 +14,8 @@ pub use onnx::OnnxEncoder;
 #[cfg(feature = "router")]
 pub use tokens::EncoderTokenizer;
 
+use std::ops::Range;
+
 use crate::error::{Error, Result};
 
 /// Token ids of several texts, one after another.
@@ -84,17 +86,14 @@ impl TokenBatch {
     /// The batch in parts of at most so many tokens, or of one text that has more.
     #[cfg(feature = "router")]
     pub(crate) fn runs(&self, tokens: usize) -> impl Iterator<Item = TokenBatch> {
-        let (mut start, mut text) = (0, 0);
+        let mut first = 0;
         std::iter::from_fn(move || {
-            let rest = &self.ends[text..];
-            let first = *rest.first()?;
-            let most = first.max(start + tokens as u32);
-            let ends = &rest[..rest.partition_point(|&end| end <= most)];
-            let end = ends.last().copied().unwrap_or(first);
-            let ids = self.ids[start as usize..end as usize].to_vec();
-            let part = TokenBatch { ids, ends: ends.iter().map(|end| end - start).collect() };
-            (start, text) = (end, text + ends.len());
-            Some(part)
+            let start = self.start(first);
+            let fitting =
+                self.ends[first..].iter().take_while(|&end| (end - start) as usize <= tokens).count();
+            let texts = first..self.texts().min(first + fitting.max(1));
+            first = texts.end;
+            (!texts.is_empty()).then(|| self.part(texts))
         })
     }
 
@@ -104,14 +103,20 @@ impl TokenBatch {
     ///
     /// If `texts` is 0.
     pub fn parts(&self, texts: usize) -> impl Iterator<Item = TokenBatch> {
-        let mut start = 0;
-        self.ends.chunks(texts).map(move |ends| {
-            let end = ends.last().copied().unwrap_or(start);
-            let ids = self.ids[start as usize..end as usize].to_vec();
-            let part = TokenBatch { ids, ends: ends.iter().map(|end| end - start).collect() };
-            start = end;
-            part
-        })
+        let starts = (0..self.texts()).step_by(texts);
+        starts.map(move |first| self.part(first..self.texts().min(first + texts)))
+    }
+
+    /// Some of the texts.
+    fn part(&self, texts: Range<usize>) -> TokenBatch {
+        let (start, end) = (self.start(texts.start), self.start(texts.end));
+        let ends = self.ends[texts].iter().map(|end| end - start).collect();
+        TokenBatch { ids: self.ids[start as usize..end as usize].to_vec(), ends }
+    }
+
+    /// Where a text starts in [`ids`](Self::ids): where the one before it ends.
+    fn start(&self, text: usize) -> u32 {
+        text.checked_sub(1).map_or(0, |before| self.ends[before])
     }
 }
 

@@ -2,16 +2,19 @@
 //!
 //! Texts are not padded; short ones share a run of the network, which costs as much by itself as a few tokens.
 
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::onnx::{Input, Network};
 
 use super::{Encoder, TokenBatch};
+
+/// What the file is called in errors.
+const FILE: &str = "encoder.onnx";
 
 /// Tokens up to which texts share a run: enough that its own costs hardly count, few enough that activations stay in the
 /// caches.
 const RUN: usize = 128;
 
-/// An ONNX file from token ids to a vector, run by tract.
+/// An ONNX file from the tokens of texts to their vectors, run by tract.
 pub struct OnnxEncoder {
     network: Network,
     words: usize,
@@ -22,9 +25,12 @@ pub struct OnnxEncoder {
 impl OnnxEncoder {
     /// Loads the file, and runs it once to see what it gives.
     pub fn new(file: &[u8]) -> Result<Self> {
-        let network = Network::new("encoder.onnx", file)?;
+        let network = Network::new(FILE, file)?;
         let words = network.rows("embeddings.word_embeddings.weight")?;
         let positions = network.rows("embeddings.position_embeddings.weight")?;
+        if words.min(positions) == 0 {
+            return Err(Error::artifact(FILE, "has an empty table"));
+        }
         let mut encoder = OnnxEncoder { network, words, positions, dimensions: 0 };
         // [PAD], which every vocabulary of BERT's has.
         encoder.dimensions = encoder.run(&TokenBatch::new(vec![0], vec![1])?)?.len();
@@ -37,7 +43,12 @@ impl OnnxEncoder {
         batch.check(self.words, self.positions)?;
         let mut vectors = Vec::with_capacity(batch.texts() * self.dimensions);
         for run in batch.runs(RUN) {
-            vectors.extend(self.run(&run)?);
+            let rows = self.run(&run)?;
+            if rows.len() != run.texts() * self.dimensions {
+                let what = format!("gives {} numbers for {} texts", rows.len(), run.texts());
+                return Err(Error::artifact(FILE, what));
+            }
+            vectors.extend(rows);
         }
         Ok(vectors)
     }

@@ -120,7 +120,10 @@ impl Expansion for Node {
             Ok(constant(i)?.try_as_plain_ram()?.as_slice::<f32>()?.to_vec())
         };
         let width = || -> TractResult<usize> {
-            Ok(model.outlet_fact(inputs[0])?.shape.last().context("a scalar has no last axis")?.to_usize()?)
+            let fact = model.outlet_fact(inputs[0])?;
+            let width = fact.shape.last().context("a scalar has no last axis")?.to_usize()?;
+            ensure!(width > 0, "{prefix} is given empty rows");
+            Ok(width)
         };
         let (op, inputs) = match self.kind {
             Kind::QuantizedLinear => {
@@ -142,13 +145,15 @@ impl Expansion for Node {
             }
             Kind::Gelu => (Fused::Gelu, inputs),
             Kind::RaggedAttention { heads } => {
-                let width = width()?;
+                let joined = width()?;
+                let width = joined / 3;
+                let head = width / heads.max(1);
                 ensure!(
-                    heads > 0 && width.is_multiple_of(3 * heads * kernels::HEAD_MULTIPLE),
-                    "{prefix}: a third of {width} is not {heads} heads of a multiple of {} numbers",
+                    head > 0 && head.is_multiple_of(kernels::HEAD_MULTIPLE) && head * heads * 3 == joined,
+                    "{prefix}: a third of {joined} is not {heads} heads of a multiple of {} numbers",
                     kernels::HEAD_MULTIPLE
                 );
-                (Fused::RaggedAttention { width: width / 3, heads }, inputs)
+                (Fused::RaggedAttention { width, heads }, inputs)
             }
             Kind::RaggedMean => (Fused::RaggedMean { width: width()? }, inputs),
         };
@@ -256,11 +261,27 @@ impl TypedOp for Fused {
 /// Where the texts end in a ragged node's rows: its second input, checked, since the kernels rely on it.
 fn ends(inputs: &[TValue]) -> TractResult<Vec<usize>> {
     let given = inputs[1].try_as_plain_ram()?;
-    let ends: Vec<usize> = given.as_slice::<i64>()?.iter().map(|&end| end as usize).collect();
+    let ends: Vec<usize> =
+        given.as_slice::<i64>()?.iter().map(|&end| usize::try_from(end)).collect::<Result<_, _>>()?;
     let rows = inputs[0].shape()[0];
     ensure!(
         ends.is_sorted_by(|a, b| a < b) && ends.first() != Some(&0) && ends.last() == Some(&rows),
         "the ends of texts, {ends:?}, do not ascend to {rows}"
     );
     Ok(ends)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ends_ascend_to_the_last_row() {
+        let rows = Tensor::zero::<f32>(&[3, 2]).unwrap().into_tvalue();
+        let checked = |given: &[i64]| ends(&[rows.clone(), tensor1(given).into_tvalue()]);
+        assert_eq!(checked(&[1, 3]).unwrap(), [1, 3]);
+        for bad in [&[][..], &[2], &[4], &[0, 3], &[2, 2, 3], &[2, 1, 3], &[-1, 3], &[3 + (1 << 32)]] {
+            assert!(checked(bad).is_err(), "{bad:?}");
+        }
+    }
 }

@@ -1,4 +1,4 @@
-//! The operators of `models/train/export.py` (as ONNX 12 defines them) and `models/train/encoder.py` (ONNX 23).
+//! The operators of `models/train/export.py` (as ONNX 12 defines them) and `models/train/encoder.py` (ONNX 23, and its own functions).
 
 use tract_onnx::model::{OnnxOpRegister, ParsingContext};
 use tract_onnx::pb::NodeProto;

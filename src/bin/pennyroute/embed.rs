@@ -19,7 +19,7 @@ use crate::show;
 /// Texts that are embedded together.
 const BATCH: usize = 512;
 
-/// Texts that each path is timed with first: not long on a GPU in software.
+/// Texts that a thread of the CPU takes at a time, and that each path is timed with first: not long on a GPU in software.
 const FEW: usize = 8;
 
 /// Seconds in which a GPU shows little of what it can do.
@@ -212,12 +212,12 @@ impl<'a> Paths<'a> {
         self.on_cpu(batch)
     }
 
-    /// Texts are spread over the threads.
+    /// Texts are spread over the threads, a few for each at a time.
     fn on_cpu(&mut self, batch: &TokenBatch) -> Result<Vec<f32>> {
         let cpu = self.cpu()?;
-        let texts: Vec<&[u32]> = batch.iter().collect();
-        let one = |ids: &&[u32]| cpu.vectors(&TokenBatch::new(ids.to_vec(), vec![ids.len() as u32])?);
-        Ok(texts.par_iter().map(one).collect::<Result<Vec<_>>>()?.concat())
+        let each = batch.texts().div_ceil(rayon::current_num_threads()).clamp(1, FEW);
+        let parts: Vec<TokenBatch> = batch.parts(each).collect();
+        Ok(parts.par_iter().map(|part| cpu.vectors(part)).collect::<Result<Vec<_>>>()?.concat())
     }
 }
 

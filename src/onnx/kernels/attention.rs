@@ -169,6 +169,15 @@ mod tests {
     }
 
     #[test]
+    fn numbers_that_are_none_stay_in_their_text() {
+        let rows = |x: f32, count: usize| vec![x; count * 24];
+        let mut out = [0.0; 12 * 8];
+        attention(&[rows(f32::NAN, 9), rows(1.0, 3)].concat(), &[9, 12], 8, 1, &mut out);
+        let (first, second) = out.split_at(9 * 8);
+        assert!(first.iter().all(|x| x.is_nan()) && second.iter().all(|x| *x == 1.0), "{out:?}");
+    }
+
+    #[test]
     fn the_same_as_by_the_formula_within_each_text() {
         for (ends, heads, head) in
             [(&[1][..], 1, 8), (&[2], 2, 16), (&[9], 3, 8), (&[17], 1, 32), (&[11, 12, 16, 33], 2, 8)]
