@@ -326,6 +326,7 @@ fn calls_at_the_same_time_do_not_mix() {
     });
 }
 
+/// Of 2,000 batches, or as many as `PENNYROUTE_SOAK` says; `npm run bench -- encode-soak` does it with the real encoder.
 #[cfg(target_os = "linux")]
 #[test]
 fn a_long_run_does_not_grow() {
@@ -337,12 +338,14 @@ fn a_long_run_does_not_grow() {
         let line = status.lines().find(|line| line.starts_with("RssAnon")).expect("RssAnon");
         line.split_whitespace().nth(1).and_then(|n| n.parse::<i64>().ok()).expect("kilobytes")
     };
-    let run = |batches| (0..batches).for_each(|_| drop(embed(&encoder, &text)));
+    let batches =
+        std::env::var("PENNYROUTE_SOAK").map_or(2_000, |count| count.parse().expect("PENNYROUTE_SOAK"));
+    let run = |batches: u32| (0..batches).for_each(|_| drop(embed(&encoder, &text)));
     run(200);
     let before = memory();
-    run(2000);
+    run(batches);
     let grown = memory() - before;
-    eprintln!("2,000 batches of one short text: {grown} kB more");
+    eprintln!("{batches} batches of one short text: {grown} kB more");
     // Other tests of this program run at the same time.
     assert!(grown < 100_000, "{grown} kB");
 }
