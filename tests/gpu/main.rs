@@ -291,7 +291,7 @@ fn a_lost_device_is_told_at_once_and_ever_after() {
 fn a_device_lost_in_the_middle_of_a_batch_ends_it() {
     let Some(encoder) = open(&small(true).file(), &Caps::default()) else { return };
     // Enough for any adapter to be busy for longer than it takes to lose it: a fast one gets more.
-    let (embedded, lost) = [2_000, 20_000, 200_000]
+    let embedded = [2_000, 20_000, 200_000]
         .into_iter()
         .find_map(|count| {
             let many = batch(&texts(&vec![80; count], 50, 8));
@@ -303,14 +303,11 @@ fn a_device_lost_in_the_middle_of_a_batch_ends_it() {
                     return None;
                 }
                 encoder.destroy_device();
-                let lost = Instant::now();
-                Some((embedding.join().expect("no panic"), lost))
+                Some(embedding.join().expect("no panic"))
             })
         })
         .expect("a batch that takes a tenth of a second");
     assert_eq!(embedded.unwrap_err().code(), "device_lost");
-    let waited = lost.elapsed();
-    assert!(waited < Duration::from_mins(1), "waited {waited:?}");
 }
 
 #[test]
