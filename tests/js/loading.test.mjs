@@ -171,7 +171,8 @@ test("routers that are freed, and routers that are forgotten, give their memory 
   const collected = "router = undefined; gc(); await new Promise(setImmediate);";
   const forgotten = JSON.parse(inProcess(source(collected), ["--expose-gc"]));
   assert.ok(forgotten.at(-1) <= 2 * freed.at(-1), `${forgotten.at(-1)} bytes, of ${freed.at(-1)}`);
-  assert.equal(forgotten[99], forgotten[49], "forgotten: it has stopped growing");
+  // Were none of fifty given back, there would be nearly twice as much.
+  assert.ok(forgotten[99] <= 1.25 * forgotten[49], `forgotten: from ${forgotten[49]} to ${forgotten[99]} bytes`);
 });
 
 const executable = findChromium();
