@@ -3,6 +3,14 @@
 
 export const PIECES = ["The ", "tide ", "comes ", "in."];
 
+/** Milliseconds between two of them. */
+export const PAUSE = 30;
+/**
+ * The same for a stream that is to be broken off. Aborted between two reads, Chromium reads on for up to five seconds,
+ * to use the connection again; what is left of this stream lasts longer.
+ */
+export const LONG_PAUSE = 2_000;
+
 /** Answers in the shapes that the applications' servers give, seen in their pages' traffic. */
 const LISTS = {
   "/v1/models": (names) => ({ object: "list", data: names.map((id) => ({ id, object: "model" })) }),
@@ -32,8 +40,7 @@ export function chatServer() {
     received: /** @type {any[]} */ ([]),
     models: /** @type {string[]} */ ([]),
     shape: "openai",
-    /** A server that waits lets a test look at the middle of a stream. */
-    pause: 30,
+    pause: PAUSE,
     /** Every address that was asked for. */
     asked: /** @type {string[]} */ ([]),
     async handler(req, res) {

@@ -6,7 +6,7 @@ import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { buildExtension } from "../../src/js/tools/extension.mjs";
 import { launchWithProfile, serve } from "./browser.mjs";
-import { chatServer } from "./chat-server.mjs";
+import { PAUSE, chatServer } from "./chat-server.mjs";
 
 const FIXTURES = fileURLToPath(new URL("../fixtures/", import.meta.url));
 
@@ -42,7 +42,7 @@ export async function startExtension(executable, manifested) {
     async open(names, on = page) {
       chat.models = names;
       chat.received.length = 0;
-      chat.pause = 30;
+      chat.pause = PAUSE;
       const listed = on.waitForResponse("**/v1/models");
       await on.goto(`${server.url}/chat-page.html`);
       await (await listed).finished();

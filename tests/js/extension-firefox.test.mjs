@@ -8,7 +8,7 @@ import { after, before, describe, test } from "node:test";
 import { fileURLToPath } from "node:url";
 import { buildExtension } from "../../src/js/tools/extension.mjs";
 import { resultFile, serve } from "./browser.mjs";
-import { chatServer, PIECES } from "./chat-server.mjs";
+import { LONG_PAUSE, PAUSE, PIECES, chatServer } from "./chat-server.mjs";
 import { extensionPrefs, findFirefox, launchFirefox, openExtensionPage } from "./firefox.mjs";
 
 const FIXTURES = fileURLToPath(new URL("../fixtures/", import.meta.url));
@@ -88,14 +88,14 @@ describe("extension in Firefox", { skip: executable === undefined }, () => {
     assert.deepEqual(events, ["load", "loadend"]);
     assert.ok(OFFERED.includes(chat.received[0].body.model));
 
-    chat.pause = 400;
+    chat.pause = LONG_PAUSE;
     const closed = chat.closed();
     await page.click("form button");
     await page.waitForFunction(() => document.getElementById("state").textContent === "piece 1");
     await page.click("#stop");
     await page.waitForFunction(() => document.getElementById("state").textContent === "AbortError");
     assert.equal((await closed).cut, true);
-    chat.pause = 30;
+    chat.pause = PAUSE;
   });
 
   test("the popup shows the receipts, and the event page may be gone in between", async () => {

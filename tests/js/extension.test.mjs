@@ -10,7 +10,7 @@ import { ADAPTERS } from "../../www/extension/adapters/index.js";
 import { withMember } from "../../www/extension/json.js";
 import { DEFAULTS, onSite, wants, withPolicy, withSite } from "../../www/extension/settings.js";
 import { findChromium } from "./browser.mjs";
-import { PIECES } from "./chat-server.mjs";
+import { LONG_PAUSE, PAUSE, PIECES } from "./chat-server.mjs";
 import { OFFERED, startExtension } from "./extension-chromium.mjs";
 
 test("names that pages use are matched to the catalog's", () => {
@@ -288,7 +288,7 @@ describe("extension in Chromium: a page's requests", { skip: executable === unde
 
   test("an abort reaches the server in mid-stream, and before the decision keeps the call at home", async () => {
     await open(OFFERED);
-    chat.pause = 400;
+    chat.pause = LONG_PAUSE;
     const closed = chat.closed();
     await send(PROMPT);
     await state(/piece 1/);
@@ -296,6 +296,7 @@ describe("extension in Chromium: a page's requests", { skip: executable === unde
     await state("AbortError");
     assert.equal((await closed).cut, true);
 
+    chat.pause = PAUSE;
     chat.received.length = 0;
     const error = await page.evaluate(() => {
       const controller = new AbortController();
@@ -447,10 +448,11 @@ describe("extension in Chromium: a page's requests", { skip: executable === unde
     assert.equal(chat.received[0].headers["x-mine"], "kept");
 
     // In mid-stream the server hears of it; before the decision nothing leaves.
-    chat.pause = 400;
+    chat.pause = LONG_PAUSE;
     const closed = chat.closed();
     assert.deepEqual((await xhr(AUTO, { abort: "stream" })).events, ["InvalidStateError", "InvalidStateError", "loadstart", "progress", "abort", "loadend"]);
     assert.equal((await closed).cut, true);
+    chat.pause = PAUSE;
     chat.received.length = 0;
     assert.deepEqual((await xhr(AUTO, { abort: "at once" })).events, ["InvalidStateError", "InvalidStateError", "abort", "loadend"]);
     assert.equal((await xhr(AUTO.replace(PROMPT, "fail"))).status, 429);
