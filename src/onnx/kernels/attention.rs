@@ -4,14 +4,28 @@
 //! out_i = Σ_j softmax_j( q_i · k_j / √w ) · v_j        per head, of w numbers per token
 //! ```
 
-use super::lanes::{F32x4, LANES, unrolled};
+#![allow(clippy::inline_always, reason = "see `lanes`")]
+
+use super::lanes::{F32x8, unrolled, widest};
 use super::spans;
 
-/// Queries that are computed together.
-const ROWS: usize = 4;
+/// Queries that are computed together: half the registers hold a sum each.
+const ROWS: usize = if cfg!(target_arch = "x86_64") { 8 } else { 4 };
 
 /// Keys, or numbers of a head, that are.
-const COLUMNS: usize = 2 * LANES;
+const COLUMNS: usize = 8;
+
+/// A loop over the queries, written out.
+macro_rules! for_rows {
+    ($r:ident $body:block) => {
+        for four in 0..ROWS / 4 {
+            unrolled!(for I in [0 1 2 3] {
+                let $r = 4 * four + I;
+                $body
+            });
+        }
+    };
+}
 
 /// What the numbers of a head are a multiple of.
 pub const HEAD_MULTIPLE: usize = COLUMNS;
@@ -19,16 +33,21 @@ pub const HEAD_MULTIPLE: usize = COLUMNS;
 /// Scores of keys for some queries, then what share of the value each key gives.
 type Scores = [[f32; COLUMNS]; ROWS];
 
-/// Rows of queries, keys and values side by side, `[tokens × 3 · width]`, the heads of each side by side; `out` is
-/// `[tokens × width]`. Text i ends before row `ends[i]`.
-pub fn attention(qkv: &[f32], ends: &[usize], width: usize, heads: usize, out: &mut [f32]) {
+widest! {
+    /// Rows of queries, keys and values side by side, `[tokens × 3 · width]`, the heads of each side by side; `out` is
+    /// `[tokens × width]`. Text i ends before row `ends[i]`.
+    pub fn attention(qkv: &[f32], ends: &[usize], width: usize, heads: usize, out: &mut [f32]) by attention_by
+}
+
+#[inline(always)]
+fn attention_by<V: F32x8>(qkv: &[f32], ends: &[usize], width: usize, heads: usize, out: &mut [f32]) {
     let head = width / heads;
     let mut scratch = Scratch::default();
     for text in spans(ends) {
         let qkv = &qkv[text.start * 3 * width..text.end * 3 * width];
         let out = &mut out[text.start * width..text.end * width];
         for first in (0..width).step_by(head) {
-            scratch.attend(qkv, first, head, width, out);
+            scratch.attend::<V>(qkv, first, head, width, out);
         }
     }
 }
@@ -46,7 +65,8 @@ struct Scratch {
 
 impl Scratch {
     /// The head of `head` numbers that starts at `first`, for one text.
-    fn attend(&mut self, qkv: &[f32], first: usize, head: usize, width: usize, out: &mut [f32]) {
+    #[inline(always)]
+    fn attend<V: F32x8>(&mut self, qkv: &[f32], first: usize, head: usize, width: usize, out: &mut [f32]) {
         let tokens = out.len() / width;
         let blocks = tokens.div_ceil(COLUMNS);
         let scale = 1.0 / (head as f32).sqrt();
@@ -58,11 +78,10 @@ impl Scratch {
             for (keys, x) in keys.iter_mut().zip(&row[width + first..][..head]) {
                 keys[token % COLUMNS] = x * scale;
             }
-            let (values, _) = row[2 * width + first..][..head].as_chunks::<LANES>();
-            for (part, value) in values.as_chunks::<2>().0.iter().enumerate() {
+            let (values, _) = row[2 * width + first..][..head].as_chunks();
+            for (part, value) in values.iter().enumerate() {
                 // By lanes: in wasm, a copy of an array is a call of `memory.copy`, as slow as the rest of this loop.
-                let (to, _) = self.values[part * tokens + token].as_chunks_mut::<LANES>();
-                unrolled!(for H in [0 1] { F32x4::load(&value[H]).store(&mut to[H]) });
+                V::load(value).store(&mut self.values[part * tokens + token]);
             }
         }
         for row in (0..tokens).step_by(ROWS) {
@@ -70,22 +89,23 @@ impl Scratch {
             let rows: [usize; ROWS] = std::array::from_fn(|r| (row + r).min(tokens - 1));
             let queries = rows.map(|row| &qkv[row * 3 * width + first..][..head]);
             for (scores, keys) in self.scores.iter_mut().zip(self.keys.chunks_exact(head)) {
-                score(queries, keys, scores);
+                score::<V>(queries, keys, scores);
             }
             if let Some(last) = self.scores.last_mut() {
                 for score in last.iter_mut().flat_map(|row| &mut row[tokens - (blocks - 1) * COLUMNS..]) {
                     *score = f32::NEG_INFINITY;
                 }
             }
-            let sums: [f32; ROWS] = std::array::from_fn(|r| softmax(&mut self.scores, r));
+            let mut sums = [0.0; ROWS];
+            for (query, sum) in sums.iter_mut().enumerate() {
+                *sum = softmax::<V>(&mut self.scores, query);
+            }
             for (part, values) in self.values.chunks_exact(tokens).enumerate() {
-                let mixed = mix(&self.scores, values);
-                unrolled!(for R in [0 1 2 3] {
-                    let to = rows[R] * width + first + part * COLUMNS;
-                    let (fours, _) = out[to..][..COLUMNS].as_chunks_mut();
-                    let share = F32x4::splat(1.0 / sums[R]);
-                    (mixed[R][0] * share).store(&mut fours[0]);
-                    (mixed[R][1] * share).store(&mut fours[1]);
+                let mixed = mix::<V>(&self.scores, values);
+                let (outs, _) = out.as_chunks_mut::<COLUMNS>();
+                for_rows!(r {
+                    let share = V::splat(1.0 / sums[r]);
+                    (mixed[r] * share).store(&mut outs[(rows[r] * width + first) / COLUMNS + part]);
                 });
             }
         }
@@ -93,57 +113,47 @@ impl Scratch {
 }
 
 /// The products of queries with [`COLUMNS`] keys.
-fn score(queries: [&[f32]; ROWS], keys: &[[f32; COLUMNS]], scores: &mut Scores) {
+#[inline(always)]
+fn score<V: F32x8>(queries: [&[f32]; ROWS], keys: &[[f32; COLUMNS]], scores: &mut Scores) {
     // As long as the keys, which spares a check of every index.
     let queries = queries.map(|query| &query[..keys.len()]);
-    let mut sums = [[F32x4::splat(0.0); 2]; ROWS];
+    let mut sums = [V::splat(0.0); ROWS];
     for (i, keys) in keys.iter().enumerate() {
-        let (fours, _) = keys.as_chunks();
-        let (low, high) = (F32x4::load(&fours[0]), F32x4::load(&fours[1]));
-        unrolled!(for R in [0 1 2 3] {
-            let query = F32x4::splat(queries[R][i]);
-            sums[R] = [sums[R][0] + query * low, sums[R][1] + query * high];
-        });
+        let keys = V::load(keys);
+        for_rows!(r { sums[r] = sums[r] + V::splat(queries[r][i]) * keys });
     }
-    unrolled!(for R in [0 1 2 3] {
-        let (fours, _) = scores[R].as_chunks_mut();
-        sums[R][0].store(&mut fours[0]);
-        sums[R][1].store(&mut fours[1]);
-    });
+    for_rows!(r { sums[r].store(&mut scores[r]) });
 }
 
 /// The exponentials of a query's scores over its greatest, and their sum.
-fn softmax(scores: &mut [Scores], query: usize) -> f32 {
-    let mut most = F32x4::splat(f32::NEG_INFINITY);
+#[inline(always)]
+fn softmax<V: F32x8>(scores: &mut [Scores], query: usize) -> f32 {
+    let mut most = V::splat(f32::NEG_INFINITY);
     for scores in &*scores {
-        let (fours, _) = scores[query].as_chunks();
-        most = most.max(F32x4::load(&fours[0])).max(F32x4::load(&fours[1]));
+        most = most.max(V::load(&scores[query]));
     }
-    let [a, b, c, d] = most.array();
-    let most = F32x4::splat(a).max(F32x4::splat(b)).max(F32x4::splat(c)).max(F32x4::splat(d));
-    let mut sum = F32x4::splat(0.0);
+    let mut greatest = V::splat(f32::NEG_INFINITY);
+    for x in most.array() {
+        greatest = greatest.max(V::splat(x));
+    }
+    let mut sum = V::splat(0.0);
     for scores in scores {
-        let (fours, _) = scores[query].as_chunks_mut();
-        unrolled!(for H in [0 1] {
-            let share = (F32x4::load(&fours[H]) - most).max(F32x4::splat(-80.0)).exp();
-            sum = sum + share;
-            share.store(&mut fours[H]);
-        });
+        let share = (V::load(&scores[query]) - greatest).max(V::splat(-80.0)).exp();
+        sum = sum + share;
+        share.store(&mut scores[query]);
     }
-    sum.sum()
+    let [a, b, c, d, e, f, g, h] = sum.array();
+    ((a + b) + (c + d)) + ((e + f) + (g + h))
 }
 
 /// Parts of values, added up by the shares of each query.
-fn mix(shares: &[Scores], values: &[[f32; COLUMNS]]) -> [[F32x4; 2]; ROWS] {
-    let mut sums = [[F32x4::splat(0.0); 2]; ROWS];
+#[inline(always)]
+fn mix<V: F32x8>(shares: &[Scores], values: &[[f32; COLUMNS]]) -> [V; ROWS] {
+    let mut sums = [V::splat(0.0); ROWS];
     for (shares, values) in shares.iter().zip(values.chunks(COLUMNS)) {
         for (key, values) in values.iter().enumerate() {
-            let (fours, _) = values.as_chunks();
-            let (low, high) = (F32x4::load(&fours[0]), F32x4::load(&fours[1]));
-            unrolled!(for R in [0 1 2 3] {
-                let share = F32x4::splat(shares[R][key]);
-                sums[R] = [sums[R][0] + share * low, sums[R][1] + share * high];
-            });
+            let values = V::load(values);
+            for_rows!(r { sums[r] = sums[r] + V::splat(shares[r][key]) * values });
         }
     }
     sums
@@ -151,6 +161,7 @@ fn mix(shares: &[Scores], values: &[[f32; COLUMNS]]) -> [[F32x4; 2]; ROWS] {
 
 #[cfg(test)]
 mod tests {
+    use super::super::lanes::Fours;
     use super::*;
 
     /// Rows of q, k and v side by side.
@@ -188,7 +199,11 @@ mod tests {
             };
             let (q, k, v) = (numbers(0.1), numbers(0.2), numbers(0.3));
             let mut found = vec![0.0; tokens * width];
-            attention(&side_by_side([&q, &k, &v], width), ends, width, heads, &mut found);
+            let qkv = side_by_side([&q, &k, &v], width);
+            attention(&qkv, ends, width, heads, &mut found);
+            let mut portable = vec![0.0; tokens * width];
+            attention_by::<Fours>(&qkv, ends, width, heads, &mut portable);
+            assert_eq!(found, portable, "to the bit");
             for (h, text) in (0..heads).flat_map(|h| spans(ends).map(move |text| (h, text))) {
                 let part = |x: &[f32], t: usize| -> Vec<f64> {
                     x[t * width + h * head..][..head].iter().map(|&x| f64::from(x)).collect()

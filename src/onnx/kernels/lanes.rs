@@ -1,8 +1,9 @@
-//! Four float32 at a time: what the pointwise loops are written in.
+//! Four float32 at a time, or eight: what the loops are written in.
 //!
 //! The wasm module is compiled for size, where LLVM leaves loops scalar and does not inline a vector library's
 //! functions (GELU over `wide` took six times as long there); so these few operations are spelled out and
 //! always inlined. On x86-64 arrays would do, were it not for divisions and exponents, which LLVM leaves scalar.
+//! No multiplication is fused with an addition, so that all processors compute the same bits.
 
 #![allow(clippy::inline_always, reason = "see above")]
 
@@ -72,10 +73,51 @@ impl F32x4 {
         let [a, b, c, d] = self.array();
         (a + b) + (c + d)
     }
+}
+
+macro_rules! operators {
+    ($vector:ty: $($trait:ident $name:ident($a:ident, $b:ident) $of:expr;)*) => {$(
+        impl $trait for $vector {
+            type Output = Self;
+            #[inline(always)]
+            fn $name(self, other: Self) -> Self {
+                let ($a, $b) = (self, other);
+                $of
+            }
+        }
+    )*};
+}
+operators! {
+    F32x4:
+    Add add(a, b) F32x4(imp::add(a.0, b.0));
+    Sub sub(a, b) F32x4(imp::sub(a.0, b.0));
+    Mul mul(a, b) F32x4(imp::mul(a.0, b.0));
+    Div div(a, b) F32x4(imp::div(a.0, b.0));
+}
+
+/// Eight numbers, in the registers that there are. What is generic over them is always inlined, into a function
+/// that is compiled for these registers: [`widest`] writes it.
+pub trait F32x8:
+    Copy + Add<Output = Self> + Sub<Output = Self> + Mul<Output = Self> + Div<Output = Self>
+{
+    fn splat(x: f32) -> Self;
+    fn load(from: &[f32; 8]) -> Self;
+    fn store(self, to: &mut [f32; 8]);
+    fn abs(self) -> Self;
+    fn max(self, other: Self) -> Self;
+    /// Times two to the power that the other one's lowest bits hold.
+    fn add_to_exponent(self, shifted: Self) -> Self;
+
+    #[inline(always)]
+    fn array(self) -> [f32; 8] {
+        let mut array = [0.0; 8];
+        self.store(&mut array);
+        array
+    }
 
     /// eˣ for −80 ≤ x ≤ 0, within 2 units in the last place: a power of two, and a polynomial for the rest.
     #[inline(always)]
-    pub fn exp(self) -> Self {
+    fn exp(self) -> Self {
         let shifted = self * Self::splat(std::f32::consts::LOG2_E) + Self::splat(ROUND);
         let whole = shifted - Self::splat(ROUND);
         // ln 2 in two parts, so that the difference is exact.
@@ -84,41 +126,80 @@ impl F32x4 {
         for c in [1.0 / 120.0, 1.0 / 24.0, 1.0 / 6.0, 0.5, 1.0, 1.0] {
             sum = sum * rest + Self::splat(c);
         }
-        F32x4(imp::add_to_exponent(sum.0, shifted.0))
+        sum.add_to_exponent(shifted)
     }
 }
 
-impl Add for F32x4 {
-    type Output = Self;
+/// Twice four: what every processor has.
+#[derive(Clone, Copy)]
+pub struct Fours(F32x4, F32x4);
+
+operators! {
+    Fours:
+    Add add(a, b) Fours(a.0 + b.0, a.1 + b.1);
+    Sub sub(a, b) Fours(a.0 - b.0, a.1 - b.1);
+    Mul mul(a, b) Fours(a.0 * b.0, a.1 * b.1);
+    Div div(a, b) Fours(a.0 / b.0, a.1 / b.1);
+}
+
+impl F32x8 for Fours {
     #[inline(always)]
-    fn add(self, other: Self) -> Self {
-        F32x4(imp::add(self.0, other.0))
+    fn splat(x: f32) -> Self {
+        Fours(F32x4::splat(x), F32x4::splat(x))
+    }
+
+    #[inline(always)]
+    fn load(from: &[f32; 8]) -> Self {
+        let (fours, _) = from.as_chunks();
+        Fours(F32x4::load(&fours[0]), F32x4::load(&fours[1]))
+    }
+
+    #[inline(always)]
+    fn store(self, to: &mut [f32; 8]) {
+        let (fours, _) = to.as_chunks_mut();
+        self.0.store(&mut fours[0]);
+        self.1.store(&mut fours[1]);
+    }
+
+    #[inline(always)]
+    fn abs(self) -> Self {
+        Fours(self.0.abs(), self.1.abs())
+    }
+
+    #[inline(always)]
+    fn max(self, other: Self) -> Self {
+        Fours(self.0.max(other.0), self.1.max(other.1))
+    }
+
+    #[inline(always)]
+    fn add_to_exponent(self, shifted: Self) -> Self {
+        let add = |x: F32x4, shifted: F32x4| F32x4(imp::add_to_exponent(x.0, shifted.0));
+        Fours(add(self.0, shifted.0), add(self.1, shifted.1))
     }
 }
 
-impl Sub for F32x4 {
-    type Output = Self;
-    #[inline(always)]
-    fn sub(self, other: Self) -> Self {
-        F32x4(imp::sub(self.0, other.0))
-    }
+/// A function that does what `$by` does, over the widest registers that the processor has.
+macro_rules! widest {
+    ($(#[$doc:meta])* pub fn $name:ident($($x:ident: $type:ty),*) by $by:ident) => {
+        $(#[$doc])*
+        pub fn $name($($x: $type),*) {
+            #[cfg(target_arch = "x86_64")]
+            {
+                #[target_feature(enable = "avx2")]
+                fn avx2($($x: $type),*) {
+                    $by::<super::lanes::avx2::Eight>($($x),*);
+                }
+                if std::arch::is_x86_feature_detected!("avx2") {
+                    // SAFETY: the processor has AVX2.
+                    #[allow(unsafe_code, reason = "what is compiled for AVX2 may only be called where it is")]
+                    return unsafe { avx2($($x),*) };
+                }
+            }
+            $by::<super::lanes::Fours>($($x),*);
+        }
+    };
 }
-
-impl Mul for F32x4 {
-    type Output = Self;
-    #[inline(always)]
-    fn mul(self, other: Self) -> Self {
-        F32x4(imp::mul(self.0, other.0))
-    }
-}
-
-impl Div for F32x4 {
-    type Output = Self;
-    #[inline(always)]
-    fn div(self, other: Self) -> Self {
-        F32x4(imp::div(self.0, other.0))
-    }
-}
+pub(super) use widest;
 
 #[cfg(all(target_arch = "wasm32", target_feature = "simd128"))]
 #[allow(unsafe_code, reason = "the only load and store of a vector that Rust offers take a pointer")]
@@ -241,6 +322,66 @@ mod imp {
     }
 }
 
+/// For functions that are compiled for AVX2, and no others.
+#[cfg(target_arch = "x86_64")]
+#[allow(unsafe_code, reason = "vector functions are unsafe to call in general")]
+pub mod avx2 {
+    use std::arch::x86_64::{
+        __m256, _mm256_add_epi32, _mm256_add_ps, _mm256_andnot_ps, _mm256_castps_si256, _mm256_castsi256_ps,
+        _mm256_div_ps, _mm256_loadu_ps, _mm256_max_ps, _mm256_mul_ps, _mm256_set1_ps, _mm256_slli_epi32,
+        _mm256_storeu_ps, _mm256_sub_ps,
+    };
+    use std::ops::{Add, Div, Mul, Sub};
+
+    use super::F32x8;
+
+    /// Eight numbers in a register.
+    #[derive(Clone, Copy)]
+    pub struct Eight(__m256);
+
+    // SAFETY, of all that follow: they are inlined into what runs where there is AVX2 alone.
+    operators! {
+        Eight:
+        Add add(a, b) Eight(unsafe { _mm256_add_ps(a.0, b.0) });
+        Sub sub(a, b) Eight(unsafe { _mm256_sub_ps(a.0, b.0) });
+        Mul mul(a, b) Eight(unsafe { _mm256_mul_ps(a.0, b.0) });
+        Div div(a, b) Eight(unsafe { _mm256_div_ps(a.0, b.0) });
+    }
+
+    impl F32x8 for Eight {
+        #[inline(always)]
+        fn splat(x: f32) -> Self {
+            Eight(unsafe { _mm256_set1_ps(x) })
+        }
+
+        #[inline(always)]
+        fn load(from: &[f32; 8]) -> Self {
+            Eight(unsafe { _mm256_loadu_ps(from.as_ptr()) })
+        }
+
+        #[inline(always)]
+        fn store(self, to: &mut [f32; 8]) {
+            unsafe { _mm256_storeu_ps(to.as_mut_ptr(), self.0) };
+        }
+
+        #[inline(always)]
+        fn abs(self) -> Self {
+            Eight(unsafe { _mm256_andnot_ps(_mm256_set1_ps(-0.0), self.0) })
+        }
+
+        #[inline(always)]
+        fn max(self, other: Self) -> Self {
+            Eight(unsafe { _mm256_max_ps(other.0, self.0) })
+        }
+
+        #[inline(always)]
+        fn add_to_exponent(self, shifted: Self) -> Self {
+            let power = unsafe { _mm256_slli_epi32::<23>(_mm256_castps_si256(shifted.0)) };
+            Eight(unsafe { _mm256_castsi256_ps(_mm256_add_epi32(_mm256_castps_si256(self.0), power)) })
+        }
+    }
+}
+
 /// The low 16 bits of the numbers, two in each result.
 #[cfg(not(all(target_arch = "wasm32", target_feature = "simd128")))]
 #[inline(always)]
@@ -268,7 +409,7 @@ mod tests {
     fn powers_of_e() {
         for i in 0..=8000 {
             let x = -i as f32 / 100.0;
-            let [found, ..] = F32x4::splat(x).exp().array();
+            let [found, ..] = Fours::splat(x).exp().array();
             let expected = f64::from(x).exp();
             assert!((f64::from(found) / expected - 1.0).abs() < 3e-7, "{x}: {found} instead of {expected}");
         }

@@ -1,23 +1,39 @@
 //! GELU, layer norm of a sum, and means.
 
-use super::lanes::{F32x4, LANES};
+#![allow(clippy::inline_always, reason = "see `lanes`")]
+
+use super::lanes::{F32x4, F32x8, LANES, widest};
 use super::spans;
 
-/// GELU in place, exact but for an error of 1e-7 in erf: x·Φ(x) = max(x, 0) − |x|·erfc(|x|/√2)/2.
-///
-/// erfc by Abramowitz and Stegun, Handbook of Mathematical Functions, 7.1.26.
-pub fn gelu(values: &mut [f32]) {
-    in_fours(values, |x| {
-        let z = x.abs() * F32x4::splat(std::f32::consts::FRAC_1_SQRT_2);
-        let t = F32x4::splat(1.0) / (F32x4::splat(1.0) + z * F32x4::splat(0.327_591_1));
-        let mut sum = F32x4::splat(1.061_405_4);
-        for c in [-1.453_152, 1.421_413_7, -0.284_496_74, 0.254_829_6] {
-            sum = sum * t + F32x4::splat(c);
-        }
-        let exponent = F32x4::splat(0.0) - z * z;
-        let erfc = sum * t * exponent.max(F32x4::splat(-80.0)).exp();
-        x.max(F32x4::splat(0.0)) - x.abs() * erfc * F32x4::splat(0.5)
-    });
+widest! {
+    /// GELU in place, exact but for an error of 1e-7 in erf: x·Φ(x) = max(x, 0) − |x|·erfc(|x|/√2)/2.
+    ///
+    /// erfc by Abramowitz and Stegun, Handbook of Mathematical Functions, 7.1.26.
+    pub fn gelu(values: &mut [f32]) by gelu_by
+}
+
+#[inline(always)]
+fn gelu_by<V: F32x8>(values: &mut [f32]) {
+    let (eights, rest) = values.as_chunks_mut();
+    for x in eights {
+        gelu_of(V::load(x)).store(x);
+    }
+    for x in rest {
+        *x = gelu_of(V::splat(*x)).array()[0];
+    }
+}
+
+#[inline(always)]
+fn gelu_of<V: F32x8>(x: V) -> V {
+    let z = x.abs() * V::splat(std::f32::consts::FRAC_1_SQRT_2);
+    let t = V::splat(1.0) / (V::splat(1.0) + z * V::splat(0.327_591_1));
+    let mut sum = V::splat(1.061_405_4);
+    for c in [-1.453_152, 1.421_413_7, -0.284_496_74, 0.254_829_6] {
+        sum = sum * t + V::splat(c);
+    }
+    let exponent = V::splat(0.0) - z * z;
+    let erfc = sum * t * exponent.max(V::splat(-80.0)).exp();
+    x.max(V::splat(0.0)) - x.abs() * erfc * V::splat(0.5)
 }
 
 /// Rows of `scale.len()` numbers, to which those of `skip` are added, to mean 0 and variance 1, then scaled and shifted.
@@ -75,19 +91,9 @@ fn sum_of(row: &[f32], f: impl Fn(F32x4) -> F32x4) -> f32 {
     sum.sum() + rest
 }
 
-/// `f` of every number, in place.
-fn in_fours(values: &mut [f32], f: impl Fn(F32x4) -> F32x4) {
-    let (fours, rest) = values.as_chunks_mut::<LANES>();
-    for x in fours {
-        f(F32x4::load(x)).store(x);
-    }
-    for x in rest {
-        *x = f(F32x4::splat(*x)).array()[0];
-    }
-}
-
 #[cfg(test)]
 mod tests {
+    use super::super::lanes::Fours;
     use super::*;
 
     #[test]
@@ -105,7 +111,10 @@ mod tests {
             (-20.0, 0.0),
         ];
         let mut values: Vec<f32> = known.iter().map(|&(x, _)| x).collect();
+        let mut portable = values.clone();
         gelu(&mut values);
+        gelu_by::<Fours>(&mut portable);
+        assert_eq!(values, portable, "to the bit");
         for (found, (x, expected)) in values.iter().zip(known) {
             assert!((found - expected).abs() < 1e-6, "{x}: {found} instead of {expected}");
         }
