@@ -15,9 +15,9 @@
  *
  * In Node and in Chromium the contenders take turns, round by round, and `ratio` is the median of their milliseconds over those
  * of our first contender in the same round: what else the machine does falls on all. Natively they run one after another, and
- * have no ratios. Times are taken where the work is done, in the page for WebGPU. They are medians of up to five rounds, after one
- * text alone to warm up. No cell takes longer than `--seconds` for each contender; one that would, by the batch before, is left
- * out.
+ * have no ratios. Times are taken where the work is done, in the page for WebGPU. They are medians of up to five rounds, after a
+ * second of single texts for each contender, in which an engine compiles once more what it finds hot, and one before each cell.
+ * No cell takes longer than `--seconds` for each contender; one that would, by the batch before, is left out.
  *
  * Ours and transformers.js are given texts. onnxruntime-web on WebGPU is given the tokens that ours cuts the same texts into, cut
  * before the clock starts; onnxruntime on the CPU and all that runs natively as many made-up tokens, of which the time does not
@@ -135,6 +135,9 @@ async function timed(work) {
  */
 async function compare(contenders) {
   const ways = Object.entries(contenders).flatMap(([name, runs]) => runs.map((run) => ({ name, run })));
+  for (const { run } of ways) {
+    for (let spent = 0; spent < 1e3;) spent += await run({ tokens: lengths[0], batch: 1 });
+  }
   for (const tokens of lengths) {
     // Milliseconds per text, by the batch before: they tell whether a cell fits at all.
     for (const way of ways) way.each = 0;

@@ -7,10 +7,10 @@
 //! w are the weights (−127 to 127), with a scale s for each output m; a is the scale that brings the row x to
 //! ±32,767. Activations of 16 bits cost no more than of 8 here: the instruction that multiplies pairs of 16 bits and adds
 //! them up is the fastest product of integers that plain wasm SIMD, SSE2 and AVX2 have, and an error of 2⁻¹⁶ is far below
-//! that of the weights. So the answer is that of float32 activations. AVX-512 VNNI would have products of 8 bits twice as
-//! fast; it is used for 16 bits all the same, so that all processors compute the same bits. Relaxed SIMD multiplies by 7 bits: with as many
-//! bits, in two halves, it was 1.1 times as fast (once, in Chromium, on a processor with VNNI; the program was not kept),
-//! which is no second module worth; with 7 bits 2.4 times, but then vectors are off by more than we promise.
+//! that of the weights. So the answer is that of float32 activations. AVX-512 VNNI has products of 8 bits twice as fast;
+//! it multiplies 16 bits all the same, so that all processors compute the same bits. Relaxed SIMD multiplies by 7 bits:
+//! with as many bits, in two halves, it was 1.1 times as fast (once, in Chromium, on a processor with VNNI; the program
+//! was not kept), which is no second module worth; with 7 bits 2.4 times, but then vectors are off by more than we promise.
 //!
 //! A panel is [`PANEL`] outputs side by side, by pairs of inputs, and a group is [`ROWS`] rows of activations side by
 //! side: a tile of both walks along two pointers, and everything in between stays in registers.
@@ -32,8 +32,8 @@ const REACH: f32 = 32_767.0;
 /// summed in parts.
 const PART: usize = 256;
 
-/// Bytes of activations that are used over and over: most of a first cache, beside a panel.
-const CACHED: usize = 36 << 10;
+/// Bytes of weights that are used over and over: half a first cache.
+const CACHED: usize = 16 << 10;
 
 /// A pair of inputs for each output of a panel.
 type Weights = [i8; 2 * PANEL];
@@ -108,15 +108,17 @@ impl Linear {
     fn by_tiles(&self, values: &[f32], out: &mut [f32], tile: impl Fn(&[Weights], &[Activations]) -> Tile) {
         let rounded = Rounded::new(values, self.inputs);
         let (pairs, rows) = (self.inputs / 2, rounded.scales.len());
-        // As many groups at a time as stay in the first cache, while all panels pass by.
-        let most = (CACHED / size_of_val(&rounded.groups[..pairs])).max(1);
-        for (block, groups) in rounded.groups.chunks(most * pairs).enumerate() {
-            for (panel, weights) in self.weights.chunks_exact(pairs).enumerate() {
-                let outputs = panel * PANEL..self.outputs.min((panel + 1) * PANEL);
-                for (group, activations) in groups.chunks_exact(pairs).enumerate() {
+        // As many panels at a time as stay in the first cache, while all groups pass by.
+        let most = (CACHED / size_of_val(&self.weights[..pairs])).max(1);
+        for (block, panels) in self.weights.chunks(most * pairs).enumerate() {
+            #[cfg(target_arch = "wasm32")]
+            fetch(panels);
+            for (group, activations) in rounded.groups.chunks_exact(pairs).enumerate() {
+                for (panel, weights) in panels.chunks_exact(pairs).enumerate() {
                     let tile = tile(weights, activations);
-                    let first = (block * most + group) * ROWS;
-                    for (row, sums) in (first..rows).zip(&tile) {
+                    let panel = block * most + panel;
+                    let outputs = panel * PANEL..self.outputs.min((panel + 1) * PANEL);
+                    for (row, sums) in (group * ROWS..rows).zip(&tile) {
                         let finished = self.finish(panel, sums, rounded.scales[row]);
                         let out = &mut out[row * self.outputs..][outputs.clone()];
                         match out.as_chunks_mut() {
@@ -144,6 +146,15 @@ impl Linear {
         }
         out
     }
+}
+
+/// Has the first cache fetch weights, many lines at once. The loop that multiplies has so much to do between two lines that
+/// a processor looks ahead to few of them: after other work, when weights come from main memory, a text of 16 tokens took
+/// half as long again, and an eighth with this. (Natively there is less to do, and nothing to gain.)
+#[cfg(target_arch = "wasm32")]
+fn fetch(weights: &[Weights]) {
+    let lines = weights.iter().step_by(64 / size_of::<Weights>());
+    std::hint::black_box(lines.fold(0, |sum, line| sum ^ line[0]));
 }
 
 /// Rows of activations in 16 bits.
