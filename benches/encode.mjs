@@ -15,9 +15,9 @@
  *
  * In Node and in Chromium the contenders take turns, round by round, and `ratio` is the median of their milliseconds over those
  * of our first contender in the same round: what else the machine does falls on all. Natively they run one after another, and
- * have no ratios. Times are taken where the work is done, in the page for WebGPU. They are medians of up to five rounds, after a
- * second of single texts for each contender, in which an engine compiles once more what it finds hot, and one before each cell.
- * No cell takes longer than `--seconds` for each contender; one that would, by the batch before, is left out.
+ * have no ratios. Times are taken where the work is done, in the page for WebGPU. They are medians of up to five rounds, after one
+ * text alone to warm up; in Node and in Chromium each begins with a second of those, in which an engine compiles once more what
+ * it finds hot. No cell takes longer than `--seconds` for each contender; one that would, by the batch before, is left out.
  *
  * Ours and transformers.js are given texts. onnxruntime-web on WebGPU is given the tokens that ours cuts the same texts into, cut
  * before the clock starts; onnxruntime on the CPU and all that runs natively as many made-up tokens, of which the time does not

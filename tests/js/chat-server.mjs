@@ -9,7 +9,7 @@ export const PAUSE = 30;
  * The same for a stream that is to be broken off. Aborted between two reads, Chromium reads on for up to five seconds,
  * to use the connection again; what is left of this stream lasts longer.
  */
-export const LONG_PAUSE = 2_000;
+export const LONG_PAUSE = 10_000;
 
 /** Answers in the shapes that the applications' servers give, seen in their pages' traffic. */
 const LISTS = {

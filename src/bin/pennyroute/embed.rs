@@ -19,7 +19,10 @@ use crate::show;
 /// Texts that are embedded together.
 const BATCH: usize = 512;
 
-/// Texts that a thread of the CPU takes at a time, and that each path is timed with first: not long on a GPU in software.
+/// Texts that a thread of the CPU takes at a time: some of them short, to share runs.
+const PART: usize = 8;
+
+/// Texts that each path is timed with first: not long on a GPU in software.
 const FEW: usize = 8;
 
 /// Seconds in which a GPU shows little of what it can do.
@@ -215,7 +218,7 @@ impl<'a> Paths<'a> {
     /// Texts are spread over the threads, a few for each at a time.
     fn on_cpu(&mut self, batch: &TokenBatch) -> Result<Vec<f32>> {
         let cpu = self.cpu()?;
-        let each = batch.texts().div_ceil(rayon::current_num_threads()).clamp(1, FEW);
+        let each = batch.texts().div_ceil(rayon::current_num_threads()).clamp(1, PART);
         let parts: Vec<TokenBatch> = batch.parts(each).collect();
         Ok(parts.par_iter().map(|part| cpu.vectors(part)).collect::<Result<Vec<_>>>()?.concat())
     }

@@ -9,7 +9,7 @@
 use super::lanes::{F32x8, unrolled, widest};
 use super::spans;
 
-/// Queries that are computed together: half the registers hold a sum each.
+/// Queries that are computed together: half the registers of AVX2, or of wasm in V8, hold their sums.
 const ROWS: usize = if cfg!(target_arch = "x86_64") { 8 } else { 4 };
 
 /// Keys, or numbers of a head, that are.

@@ -283,7 +283,11 @@ mod imp {
 }
 
 #[cfg(not(any(target_arch = "x86_64", all(target_arch = "wasm32", target_feature = "simd128"))))]
-mod imp {
+use portable as imp;
+
+/// For all other processors. Tests compile it everywhere.
+#[cfg(any(test, not(any(target_arch = "x86_64", all(target_arch = "wasm32", target_feature = "simd128")))))]
+mod portable {
     pub type Four = [f32; 4];
 
     macro_rules! each {
@@ -304,7 +308,7 @@ mod imp {
         add_to_exponent(a, shifted) f32::from_bits(a.to_bits().wrapping_add(shifted.to_bits() << 23));
     }
 
-    pub use super::low_halves;
+    pub(super) use super::low_halves;
 
     #[inline(always)]
     pub fn splat(x: f32) -> Four {
@@ -339,7 +343,7 @@ pub mod avx2 {
     #[derive(Clone, Copy)]
     pub struct Eight(__m256);
 
-    // SAFETY, of all that follow: they are inlined into what runs where there is AVX2 alone.
+    // SAFETY, of all that follow: nothing but `widest` names this type, where it has found AVX2.
     operators! {
         Eight:
         Add add(a, b) Eight(unsafe { _mm256_add_ps(a.0, b.0) });
@@ -403,6 +407,31 @@ mod tests {
         );
         four = F32x4::splat(-3.0);
         assert_eq!(four.rounded(), [-3 & 0xffff | -3 << 16; 2]);
+    }
+
+    #[test]
+    fn every_processor_computes_the_same_bits() {
+        let [a, b] = [[1.5, -2.25, 0.0, -1e-3], [-0.5, 3.7, -7.0, 0.3]];
+        let [x, y] = [imp::load(&a), imp::load(&b)];
+        for (portable, here) in [
+            (portable::add(a, b), imp::add(x, y)),
+            (portable::sub(a, b), imp::sub(x, y)),
+            (portable::mul(a, b), imp::mul(x, y)),
+            (portable::div(a, b), imp::div(x, y)),
+            (portable::max(a, b), imp::max(x, y)),
+            (portable::max([f32::NAN; 4], b), imp::max(imp::splat(f32::NAN), y)),
+            (portable::max(a, [f32::NAN; 4]), imp::max(x, imp::splat(f32::NAN))),
+            (portable::abs(a), imp::abs(x)),
+            (
+                portable::add_to_exponent(a, portable::splat(ROUND)),
+                imp::add_to_exponent(x, imp::splat(ROUND)),
+            ),
+        ] {
+            let mut stored = [0.0; 4];
+            portable::store(portable::load(&portable), &mut stored);
+            assert_eq!(stored.map(f32::to_bits), F32x4(here).array().map(f32::to_bits));
+        }
+        assert_eq!(portable::low_halves(a), imp::low_halves(x));
     }
 
     #[test]
