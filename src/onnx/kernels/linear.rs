@@ -19,7 +19,7 @@
 
 use super::lanes::{F32x4, LANES, unrolled};
 
-/// Outputs that are computed together: a register of AVX-512, two of AVX2 or two of wasm hold the sums of a row.
+/// Outputs that are computed together: a register of AVX-512, two of AVX2, NEON or wasm hold the sums of a row.
 const PANEL: usize = if cfg!(target_arch = "x86_64") { 16 } else { 8 };
 
 /// Rows that are.
@@ -101,6 +101,9 @@ impl Linear {
     pub fn apply(&self, values: &[f32], out: &mut [f32]) {
         #[cfg(target_arch = "x86_64")]
         let tile = x86::tile().unwrap_or(tile);
+        // SAFETY: every AArch64 has NEON.
+        #[cfg(target_arch = "aarch64")]
+        let tile = |weights: &[Weights], activations: &[Activations]| unsafe { neon(weights, activations) };
         self.by_tiles(values, out, tile);
     }
 
@@ -210,6 +213,7 @@ fn greatest(values: &[f32]) -> f32 {
 
 /// The sums of a panel and a group, on any processor.
 #[cfg(not(all(target_arch = "wasm32", target_feature = "simd128")))]
+#[cfg_attr(target_arch = "aarch64", allow(dead_code, reason = "tests hold NEON against it"))]
 fn tile(weights: &[Weights], activations: &[Activations]) -> Tile {
     let mut sums = [[0f32; PANEL]; ROWS];
     for (weights, activations) in weights.chunks(PART).zip(activations.chunks(PART)) {
@@ -266,6 +270,49 @@ fn tile(weights: &[Weights], activations: &[Activations]) -> Tile {
             v128_store(out.add(PANEL / 2).cast(), sums[R][1]);
         }
     });
+    out
+}
+
+/// The same by `smlal`, which multiplies and adds in one, all outputs by one input: the pairs are taken apart as they
+/// are loaded.
+#[cfg(target_arch = "aarch64")]
+#[target_feature(enable = "neon")]
+fn neon(weights: &[Weights], activations: &[Activations]) -> Tile {
+    use std::arch::aarch64::{
+        int8x8x2_t, vaddq_f32, vcvtq_f32_s32, vdupq_n_f32, vdupq_n_s32, vget_low_s16, vld1q_s32, vld2_s8,
+        vmlal_high_laneq_s16, vmlal_laneq_s16, vmovl_s8, vreinterpretq_s16_s32, vst1q_f32,
+    };
+    let mut sums = [[vdupq_n_f32(0.0); 2]; ROWS];
+    for (weights, activations) in weights.chunks(PART).zip(activations.chunks(PART)) {
+        let mut totals = [[vdupq_n_s32(0); 2]; ROWS];
+        for (weights, activations) in weights.iter().zip(activations) {
+            // SAFETY: 16 bytes.
+            let int8x8x2_t(first, second) = unsafe { vld2_s8(weights.as_ptr()) };
+            let (first, second) = (vmovl_s8(first), vmovl_s8(second));
+            // SAFETY: 4 pairs.
+            let pairs = vreinterpretq_s16_s32(unsafe { vld1q_s32(activations.as_ptr()) });
+            unrolled!(for R in [0 1 2 3] {
+                const A: i32 = 2 * R as i32;
+                const B: i32 = A + 1;
+                let [low, high] = totals[R];
+                let low = vmlal_laneq_s16::<A>(low, vget_low_s16(first), pairs);
+                let high = vmlal_high_laneq_s16::<A>(high, first, pairs);
+                totals[R] = [
+                    vmlal_laneq_s16::<B>(low, vget_low_s16(second), pairs),
+                    vmlal_high_laneq_s16::<B>(high, second, pairs),
+                ];
+            });
+        }
+        for (sum, total) in sums.as_flattened_mut().iter_mut().zip(totals.as_flattened()) {
+            *sum = vaddq_f32(*sum, vcvtq_f32_s32(*total));
+        }
+    }
+    let mut out = [[0.0; PANEL]; ROWS];
+    let (fours, _) = out.as_flattened_mut().as_chunks_mut::<LANES>();
+    for (out, sum) in fours.iter_mut().zip(sums.as_flattened()) {
+        // SAFETY: 4 numbers.
+        unsafe { vst1q_f32(out.as_mut_ptr(), *sum) };
+    }
     out
 }
 
