@@ -19,7 +19,7 @@ use crate::show;
 /// Texts that are embedded together.
 const BATCH: usize = 512;
 
-/// Texts that a thread of the CPU takes at a time: some of them short, to share runs.
+/// Texts that a thread of the CPU takes at a time, so that short ones share runs.
 const PART: usize = 8;
 
 /// Texts that each path is timed with first: not long on a GPU in software.
